@@ -1,0 +1,29 @@
+"""The event log's two tables. Written and read in raw SQL by `event_log.py`; these models make the schema."""
+
+from django.db import models
+
+
+class EventHead(models.Model):
+    """Where a session's log stands: its last `seq`, and the `turn` whose events it accepts."""
+
+    session_id = models.UUIDField(primary_key=True)
+    seq = models.BigIntegerField(default=0)
+    turn = models.BigIntegerField(default=0)
+
+    class Meta:
+        db_table = "events_head"
+
+
+class StoredEvent(models.Model):
+    """One event: `seq` counts 1, 2, 3 … without holes in its session; `data` is compact JSON."""
+
+    pk = models.CompositePrimaryKey("session_id", "seq")
+    session_id = models.UUIDField()
+    seq = models.BigIntegerField()
+    stream_id = models.UUIDField(null=True)
+    type = models.CharField(max_length=64)
+    data = models.TextField()
+    created_at = models.FloatField()  # seconds since the epoch; only retention looks at it
+
+    class Meta:
+        db_table = "events_event"

@@ -1,0 +1,207 @@
+"""Everything the environment decides, read once, here. Wrong values stop the start: see `checks.py` of each app."""
+
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialWithJitterBackoff
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.Env()
+if (BASE_DIR / ".env").is_file():
+    environ.Env.read_env(BASE_DIR / ".env")  # never overrides what the environment says already
+
+
+def _positive_float(name: str, default: float) -> float:
+    return _checked(name, float, default)
+
+
+def _positive_int(name: str, default: int) -> int:
+    return _checked(name, int, default)
+
+
+def _checked(name: str, kind: type[Any], default: Any) -> Any:
+    text = env.str(name, default="")
+    if text == "":
+        return default
+    try:
+        value = kind(text)
+    except ValueError:
+        raise ImproperlyConfigured(f"{name}={text!r} is not a number: give one, or leave it out for {default}") from None
+    if not 0 < value < float("inf"):
+        raise ImproperlyConfigured(f"{name}={text} must be above 0; leave it out for {default}")
+    return value
+
+
+def _boolean(name: str, default: bool) -> bool:
+    text = env.str(name, default="").strip().lower()
+    if text in ("", "true", "1", "yes", "on", "false", "0", "no", "off"):
+        return default if text == "" else text in ("true", "1", "yes", "on")
+    raise ImproperlyConfigured(f"{name}={text!r} is neither true nor false")
+
+
+def _secret_key(data_dir: Path) -> str:
+    """From the environment, else made once and kept in the data directory, readable by its owner only."""
+    if key := env.str("SECRET_KEY", default=""):
+        return str(key)
+    path = data_dir / "secret_key"
+    try:
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_urlsafe(50))
+    except FileExistsError:
+        pass
+    return path.read_text()
+
+
+# --- where and how -------------------------------------------------------------------------------------------------
+HOST = env.str("HOST", default="127.0.0.1")
+PORT = env.int("PORT", default=8000)
+DEBUG = _boolean("DEBUG", False)
+DATA_DIR = Path(env.str("JARVIS_DATA_DIR", default=str(BASE_DIR / "var"))).resolve()
+DATA_DIR.mkdir(parents=True, exist_ok=True)
+SECRET_KEY = _secret_key(DATA_DIR)
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+LOG_LEVEL = env.str("LOG_LEVEL", default="INFO").upper()
+LOG_FORMAT = env.str("LOG_FORMAT", default="logfmt").lower()
+LOG_MAX_BYTES = _positive_int("LOG_MAX_BYTES", 10_000_000)  # then the file is rotated; five are kept
+SHUTDOWN_GRACE_SECONDS = _positive_float("SHUTDOWN_GRACE_SECONDS", 10.0)
+
+# --- the product ---------------------------------------------------------------------------------------------------
+CHAT_PROVIDER_URL = env.str("CHAT_PROVIDER_URL", default="")  # empty: the embedded model
+CHAT_PROVIDER_KEY = env.str("CHAT_PROVIDER_KEY", default="")
+CHAT_MODEL = env.str("CHAT_MODEL", default="")
+CHAT_MODEL_PATH = env.str("CHAT_MODEL_PATH", default="")
+CHAT_ALLOW_ANONYMOUS = _boolean("CHAT_ALLOW_ANONYMOUS", True)
+CHAT_IF_BUSY = env.str("CHAT_IF_BUSY", default="interrupt")
+CHAT_INTERRUPT_WAIT_SECONDS = _positive_float("CHAT_INTERRUPT_WAIT_SECONDS", 2.0)
+CHAT_QUEUE_LIMIT = _positive_int("CHAT_QUEUE_LIMIT", 10)
+CHAT_MAX_BODY_BYTES = _positive_int("CHAT_MAX_BODY_BYTES", 1 << 20)
+CHAT_CONTEXT_TOKENS = _positive_int("CHAT_CONTEXT_TOKENS", 1500)
+CHAT_MAX_TOKENS = _positive_int("CHAT_MAX_TOKENS", 512)
+CHAT_SYSTEM_PROMPT = env.str("CHAT_SYSTEM_PROMPT", default="You are Jarvis, a helpful assistant.")
+CHAT_PROVIDER_CONNECT_SECONDS = _positive_float("CHAT_PROVIDER_CONNECT_SECONDS", 5.0)
+CHAT_PROVIDER_IDLE_SECONDS = _positive_float("CHAT_PROVIDER_IDLE_SECONDS", 60.0)
+CHAT_MAX_STREAMS = _positive_int("CHAT_MAX_STREAMS", 2000)  # running in one process; beyond: 503 overloaded
+
+EVENTS_FLUSH_INTERVAL_SECONDS = _positive_float("EVENTS_FLUSH_INTERVAL_SECONDS", 0.075)
+EVENTS_FLUSH_BYTES = _positive_int("EVENTS_FLUSH_BYTES", 1024)
+EVENTS_MAX_PENDING_BYTES = _positive_int("EVENTS_MAX_PENDING_BYTES", 64 << 10)
+EVENTS_MAX_CONNECTION_BYTES = _positive_int("EVENTS_MAX_CONNECTION_BYTES", 1 << 20)
+EVENTS_MAX_CONNECTION_SECONDS = _positive_float("EVENTS_MAX_CONNECTION_SECONDS", 900.0)
+EVENTS_HEARTBEAT_SECONDS = _positive_float("EVENTS_HEARTBEAT_SECONDS", 15.0)
+EVENTS_STORAGE_TIMEOUT_SECONDS = _positive_float("EVENTS_STORAGE_TIMEOUT_SECONDS", 10.0)
+EVENTS_RETENTION_SECONDS = _positive_float("EVENTS_RETENTION_SECONDS", 600.0)
+EVENTS_LOG_MAX_EVENTS = _positive_int("EVENTS_LOG_MAX_EVENTS", 10_000)
+EVENTS_CHANNEL_CAPACITY = _positive_int("EVENTS_CHANNEL_CAPACITY", 10_000)  # one channel carries all sessions of a process
+EVENTS_MAX_VIEWERS = _positive_int("EVENTS_MAX_VIEWERS", 5000)  # of one process; beyond: 503 overloaded
+
+# --- Django --------------------------------------------------------------------------------------------------------
+INSTALLED_APPS = [
+    "daphne",  # before staticfiles: it replaces runserver
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "servestatic.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "channels",
+    "ninja",
+    "events",
+    "chat",
+    "jarvis_site",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "servestatic.middleware.ServeStaticMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "jarvis_site.urls"
+ASGI_APPLICATION = "jarvis_site.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+DATABASE_URL = env.str("DATABASE_URL", default=f"sqlite:///{DATA_DIR / 'jarvis.sqlite3'}")
+DATABASES: dict[str, dict[str, Any]] = {"default": environ.Env.db_url_config(DATABASE_URL)}
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    DATABASES["default"]["OPTIONS"] = {
+        # IMMEDIATE: the default upgrades a read lock and loses 392 of 400 concurrent transactions.
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 5,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+    }
+    DATABASES["default"]["CONN_MAX_AGE"] = None
+    DATABASES["default"]["TEST"] = {"NAME": str(DATA_DIR / "test.sqlite3")}  # threads need a file
+else:
+    DATABASES["default"]["OPTIONS"] = {"pool": {"min_size": 1, "max_size": 12, "timeout": 10}}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+REDIS_URL = env.str("REDIS_URL", default="")
+CHANNEL_LAYERS: dict[str, dict[str, Any]]
+if REDIS_URL:
+    CHANNEL_LAYERS = {
+        "default": {
+            "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+            "CONFIG": {
+                "prefix": "jarvis",
+                "hosts": [
+                    {
+                        "address": REDIS_URL,
+                        "socket_timeout": 3,  # a hung Redis must not hang a publisher
+                        "socket_connect_timeout": 2,
+                        "health_check_interval": 15,
+                        "retry": Retry(ExponentialWithJitterBackoff(base=0.1, cap=1), 5),
+                    }
+                ],
+            },
+        }
+    }
+else:
+    CHANNEL_LAYERS = {
+        "default": {"BACKEND": "events.layers.InProcessChannelLayer", "CONFIG": {"capacity": EVENTS_CHANNEL_CAPACITY}}
+    }
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+STATIC_URL = "static/"
+STATIC_ROOT = DATA_DIR / "static"
+SERVESTATIC_USE_FINDERS = True  # no collectstatic needed before the first request
+LOGIN_URL = "admin:login"
+
+SESSION_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = _boolean("HTTPS", False)
+SECURE_HSTS_SECONDS = 31_536_000 if SESSION_COOKIE_SECURE else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = SESSION_COOKIE_SECURE
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+DATA_UPLOAD_MAX_MEMORY_SIZE = CHAT_MAX_BODY_BYTES
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+
+LOGGING_CONFIG = "jarvis_site.logging.configure"
+LOGGING = {"level": LOG_LEVEL, "format": LOG_FORMAT, "directory": DATA_DIR / "logs", "max_bytes": LOG_MAX_BYTES}
