@@ -1,0 +1,100 @@
+"""When waiting tokens leave. Pure: the caller has the clock (seconds, monotonic) and does the sending."""
+
+from dataclasses import dataclass
+from math import inf
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The tokens that leave in one event; `size_bytes` counts UTF-8."""
+
+    text: str
+    tokens: int
+    size_bytes: int
+
+
+class Batcher:
+    """Gathers the tokens of one stream, so that none waits longer than the interval (and a flush in flight).
+
+    - Nothing was sent for `interval_seconds`: the token leaves at once. The first one is never delayed.
+    - Otherwise the batch leaves `interval_seconds` after the previous flush started.
+    - More than `flush_bytes` wait: at once.
+    - At most one flush is in flight; what arrives meanwhile joins the next batch.
+
+    Both limits may be changed at any time. Nothing is lost or reordered: the texts of all batches, joined, are the
+    texts added so far, up to what waits.
+    """
+
+    __slots__ = (
+        "_in_flight",
+        "_started",
+        "_texts",
+        "_waiting_since",
+        "flush_bytes",
+        "interval_seconds",
+        "pending_bytes",
+    )
+
+    def __init__(self, interval_seconds: float, flush_bytes: int) -> None:
+        self.interval_seconds = interval_seconds
+        self.flush_bytes = flush_bytes
+        self.pending_bytes = 0
+        self._texts: list[str] = []
+        self._waiting_since = -inf
+        self._started = -inf  # when the previous flush did
+        self._in_flight = False
+
+    @property
+    def pending_tokens(self) -> int:
+        """Tokens that wait, those in flight left out; so does `pending_bytes`."""
+        return len(self._texts)
+
+    @property
+    def immediate(self) -> bool:
+        """Whether more waits than may wait for the interval."""
+        return self.pending_bytes > self.flush_bytes
+
+    @property
+    def in_flight(self) -> bool:
+        """Whether a batch was taken and is not done."""
+        return self._in_flight
+
+    def add(self, text: str, now: float) -> None:
+        """Once a token: one list entry, one addition. An empty text is no token."""
+        if not text:
+            return
+        if not self._texts:
+            self._waiting_since = now
+        self._texts.append(text)
+        # A surrogate counts three bytes, as the U+FFFD does that will stand in its place.
+        self.pending_bytes += len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+
+    def deadline(self) -> float | None:
+        """When the waiting text must leave (not after now: at once). None: nothing waits or a flush is in flight."""
+        if self._in_flight or not self._texts:
+            return None
+        if self.pending_bytes > self.flush_bytes:
+            return self._waiting_since
+        return max(self._waiting_since, self._started + self.interval_seconds)
+
+    def take(self, now: float) -> Batch | None:
+        """All that waits, due or not (other events do not overtake it), as a flush in flight; None if nothing waits.
+
+        Raises `RuntimeError` while a flush is in flight.
+        """
+        if self._in_flight:
+            raise RuntimeError("A flush is in flight; wait for its end.")
+        if not self._texts:
+            return None
+        batch = Batch("".join(self._texts), len(self._texts), self.pending_bytes)
+        self._texts = []
+        self.pending_bytes = 0
+        self._started = now
+        self._in_flight = True
+        return batch
+
+    def done(self, now: float) -> None:
+        """The flush in flight has ended, well or not; what arrived meanwhile may leave from `deadline()` on."""
+        if not self._in_flight:
+            raise RuntimeError("No flush is in flight.")
+        self._in_flight = False
