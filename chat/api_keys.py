@@ -1,0 +1,46 @@
+"""Bearer keys: how they are made, found again by their digest alone, and revoked."""
+
+import hashlib
+import re
+import secrets
+
+from django.contrib.auth.models import User
+from django.utils import timezone
+from django.utils.crypto import constant_time_compare
+
+from chat.models import ApiKey
+
+_PREFIX = "jv-"
+_RANDOM_BYTES = 32
+_SHAPE = re.compile(r"jv-[A-Za-z0-9_-]{22,128}")
+_USABLE = {"revoked_at": None, "user__is_active": True}
+
+
+def create_api_key(user: User) -> str:
+    """Make a key for the user and return it: the only time that it can be seen, since only its digest is stored."""
+    key = _PREFIX + secrets.token_urlsafe(_RANDOM_BYTES)
+    ApiKey.objects.create(user=user, digest=_digest(key), hint=f"{key[:7]}…{key[-4:]}")
+    return key
+
+
+def find(key: str) -> ApiKey | None:
+    """The key's row with its user, unless it is malformed, unknown, revoked or its user is inactive."""
+    if not _SHAPE.fullmatch(key):
+        return None
+    digest = _digest(key)
+    found = ApiKey.objects.select_related("user").filter(digest=digest, **_USABLE).first()
+    return found if found is not None and constant_time_compare(found.digest, digest) else None
+
+
+def usable(api_key_id: int, user_id: int) -> bool:
+    """Whether the key may still be used by this user."""
+    return ApiKey.objects.filter(pk=api_key_id, user_id=user_id, **_USABLE).exists()
+
+
+def revoke(api_key: ApiKey) -> None:
+    """End the key for good. A key that is revoked already keeps its time."""
+    ApiKey.objects.filter(pk=api_key.pk, revoked_at=None).update(revoked_at=timezone.now())
+
+
+def _digest(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()
