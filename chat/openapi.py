@@ -1,0 +1,60 @@
+"""The OpenAPI text of the whole API: the routes that Django serves, and those of the Channels consumers."""
+
+from functools import cache
+from typing import Annotated, Any
+from uuid import UUID
+
+from django.http import HttpRequest, JsonResponse
+from django.views.decorators.http import require_safe
+from ninja import Body, Header, NinjaAPI, Query, Router
+
+from chat import api
+from chat.prompt import PromptIn
+from chat.schemas import ErrorBody, StreamAccepted
+
+_EVENTS = {"text/event-stream": {"schema": {"type": "string", "description": "server-sent events"}}}
+_STREAM = {"responses": {200: {"description": "With `Accept: text/event-stream`", "content": _EVENTS}}}
+_VIEW = {"responses": {200: {"description": "Everything that happens in the session", "content": _EVENTS}}}
+_REFUSALS: Any = {frozenset({400, 401, 403, 404, 413, 415, 429, 503}): ErrorBody}
+
+# Never mounted: the consumers of `urls.stream_urlpatterns` answer here.
+consumer_routes = Router(auth=api.CallerAuth(), tags=["streams"])
+
+
+@consumer_routes.post(
+    "/{uuid:session_id}/streams/",
+    response={202: StreamAccepted, 409: ErrorBody, 422: ErrorBody, **_REFUSALS},
+    openapi_extra=_STREAM,
+    summary="Send a prompt",
+)
+def start_stream(
+    request: HttpRequest,
+    session_id: UUID,
+    prompt: Annotated[PromptIn, Body()],
+    idempotency_key: Annotated[str, Header(alias="Idempotency-Key", max_length=200)] = "",
+) -> None:
+    """With `Accept: text/event-stream` the answer streams until its terminal event; else 202 says where to read it."""
+
+
+@consumer_routes.get("/{uuid:session_id}/events/", response=_REFUSALS, openapi_extra=_VIEW, summary="Follow a session")
+def follow_session(
+    request: HttpRequest,
+    session_id: UUID,
+    after: Annotated[int | None, Query(ge=0)] = None,
+    last_event_id: Annotated[int | None, Header(alias="Last-Event-ID", ge=0)] = None,
+) -> None:
+    """Stays open, gapless from the cursor; without a cursor it begins with a `snapshot`."""
+
+
+@cache
+def document() -> dict[str, Any]:
+    """The OpenAPI text, as JSON data."""
+    whole = NinjaAPI(title="Jarvis", version="1", urls_namespace="openapi", openapi_url=None, docs_url=None)
+    whole.add_router("/sessions/", api.router)
+    whole.add_router("/sessions/", consumer_routes)
+    return whole.get_openapi_schema(path_prefix="/api/")
+
+
+@require_safe
+def openapi(request: HttpRequest) -> JsonResponse:
+    return JsonResponse(document())
