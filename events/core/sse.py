@@ -109,8 +109,9 @@ class Decoder:
 
     def _lines(self, chunk: bytes) -> list[bytes]:
         """The lines that this chunk ends. bytes.splitlines() knows LF, CR and CRLF only, as the specification does."""
-        if self._skip_lf and chunk:
-            self._skip_lf = False
+        if not chunk:
+            return []
+        if self._skip_lf:
             chunk = chunk.removeprefix(b"\n")
         if self._partial and (b"\n" in chunk or b"\r" in chunk):
             self._partial.append(chunk)

@@ -1,0 +1,225 @@
+import random
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator
+from itertools import accumulate, pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from events.core.batching import Batch, Batcher
+from tests.core.simulation import Run, run
+from tests.core.texts import valid_text
+
+INTERVAL_SECONDS = 0.075
+FLUSH_BYTES = 1024
+SECONDS = 10
+
+
+def batcher() -> Batcher:
+    return Batcher(INTERVAL_SECONDS, FLUSH_BYTES)
+
+
+# --- the rules, one by one ---
+
+
+def test_the_first_token_leaves_at_once() -> None:
+    waiting = batcher()
+    waiting.add("Hello", now=5.0)
+    assert waiting.deadline() == 5.0
+    waiting.add(" world", now=5.01)  # the publisher is slow to wake
+    assert waiting.deadline() == 5.0
+    assert waiting.take(now=5.02) == Batch("Hello world", tokens=2, size_bytes=11)
+
+
+def test_after_a_quiet_interval_a_token_leaves_at_once() -> None:
+    waiting = batcher()
+    flush(waiting, now=5.0)
+    waiting.add("b", now=6.0)
+    assert waiting.deadline() == 6.0
+
+
+def test_a_token_soon_after_a_flush_waits_for_the_interval_from_its_start() -> None:
+    waiting = batcher()
+    flush(waiting, now=5.0, ended=5.02)
+    waiting.add("b", now=5.03)
+    waiting.add("c", now=5.06)
+    assert waiting.deadline() == 5.0 + INTERVAL_SECONDS
+    assert waiting.take(now=5.076) == Batch("bc", tokens=2, size_bytes=2)
+
+
+def test_steady_tokens_do_not_put_the_deadline_off() -> None:
+    waiting = batcher()
+    flush(waiting, now=5.0)
+    for tick in range(7):
+        waiting.add("x", now=5.01 + tick / 100)
+        assert waiting.deadline() == 5.0 + INTERVAL_SECONDS
+
+
+def test_more_than_the_flush_bytes_leave_at_once() -> None:
+    waiting = batcher()
+    flush(waiting, now=5.0)
+    waiting.add("é" * 512, now=5.01)
+    assert not waiting.immediate
+    assert waiting.deadline() == 5.0 + INTERVAL_SECONDS
+    waiting.add("x", now=5.02)
+    assert waiting.immediate
+    assert is_due(waiting, now=5.02)
+
+
+def test_what_arrives_in_a_flush_joins_the_next_batch() -> None:
+    waiting = batcher()
+    waiting.add("a", now=5.0)
+    waiting.take(now=5.0)
+    waiting.add("b" * 2000, now=5.01)
+    assert waiting.deadline() is None
+    assert (waiting.pending_tokens, waiting.pending_bytes) == (1, 2000)
+    waiting.done(now=5.5)
+    assert is_due(waiting, now=5.5)
+    assert waiting.take(now=5.5) == Batch("b" * 2000, tokens=1, size_bytes=2000)
+    assert (waiting.pending_tokens, waiting.pending_bytes) == (0, 0)
+
+
+def test_only_one_flush_is_in_flight() -> None:
+    waiting = batcher()
+    waiting.add("a", now=5.0)
+    waiting.take(now=5.0)
+    waiting.add("b", now=5.1)
+    with pytest.raises(RuntimeError, match="in flight"):
+        waiting.take(now=5.2)
+    waiting.done(now=5.3)
+    with pytest.raises(RuntimeError, match="in flight"):
+        waiting.done(now=5.3)
+    assert waiting.take(now=5.4) == Batch("b", tokens=1, size_bytes=1)
+
+
+def test_waiting_text_can_be_taken_before_it_is_due() -> None:
+    waiting = batcher()
+    flush(waiting, now=5.0)
+    waiting.add("last words", now=5.01)
+    assert waiting.take(now=5.01) == Batch("last words", tokens=1, size_bytes=10)
+
+
+def test_nothing_waits_until_there_is_text() -> None:
+    waiting = batcher()
+    waiting.add("", now=5.0)
+    assert waiting.deadline() is None
+    assert waiting.take(now=5.0) is None
+    assert not waiting.in_flight
+
+
+@pytest.mark.parametrize(("text", "size_bytes"), [("abc", 3), ("é", 2), ("😀", 4), ("\ud83d", 3)])
+def test_sizes_are_utf_8_bytes(text: str, size_bytes: int) -> None:
+    waiting = batcher()
+    waiting.add(text, now=5.0)
+    assert waiting.pending_bytes == size_bytes
+
+
+def test_the_interval_may_change_while_text_waits() -> None:
+    waiting = batcher()
+    flush(waiting, now=5.0)
+    waiting.add("b", now=5.01)
+    waiting.interval_seconds = 0.2
+    assert waiting.deadline() == 5.2
+    waiting.interval_seconds = 0.0
+    assert waiting.deadline() == 5.01
+
+
+def is_due(waiting: Batcher, now: float) -> bool:
+    deadline = waiting.deadline()
+    return deadline is not None and deadline <= now
+
+
+def flush(waiting: Batcher, now: float, ended: float | None = None) -> None:
+    waiting.add("a", now)
+    assert waiting.take(now) is not None
+    waiting.done(now if ended is None else ended)
+
+
+# --- any tokens at any times, flushes of any length ---
+
+TICK_SECONDS = 1 / 1024  # sums of these are exact
+EXACT_INTERVAL_SECONDS = 77 * TICK_SECONDS
+ticks = st.integers(min_value=0, max_value=200).map(lambda count: count * TICK_SECONDS)
+bursts = st.just(0.0) | ticks
+
+
+@given(
+    st.lists(st.tuples(bursts, valid_text.filter(bool) | st.sampled_from(["x" * 1025, "é" * 400])), max_size=25),
+    st.lists(bursts, max_size=10),
+)
+def test_any_tokens_at_any_times_are_sent_in_order_and_in_time(
+    tokens: list[tuple[float, str]], flush_seconds: list[float]
+) -> None:
+    arrivals = list(zip(accumulate(gap for gap, _ in tokens), (text for _, text in tokens), strict=True))
+    done = run(Batcher(EXACT_INTERVAL_SECONDS, FLUSH_BYTES), arrivals, flush_seconds)
+
+    assert done.text == "".join(text for _, text in tokens)
+    assert sum(flush.batch.tokens for flush in done.flushes) == len(tokens)
+    for flush in done.flushes:
+        assert flush.batch.size_bytes == len(flush.batch.text.encode())
+    assert_nothing_late_or_early(done)
+
+
+def assert_nothing_late_or_early(done: Run) -> None:
+    previous_started, previous_ended = -1.0, -1.0
+    for flush in done.flushes:
+        first_arrived, last_arrived = flush.started - flush.delays[0], flush.started - flush.delays[-1]
+        due = max(first_arrived, previous_started + EXACT_INTERVAL_SECONDS)
+        if flush.immediate:
+            assert flush.started == max(last_arrived, previous_ended)
+            assert flush.started <= max(due, previous_ended)
+        else:
+            assert flush.batch.size_bytes <= FLUSH_BYTES
+            assert flush.started == max(due, previous_ended)
+        previous_started, previous_ended = flush.started, flush.ended
+
+
+# --- the goal: mean added delay at most 40 ms, maximum 80 ms, at most 14 timed flushes a second ---
+
+
+def steady(tokens_per_second: int, chance: random.Random) -> Iterator[float]:
+    start = chance.random()
+    return (start + count / tokens_per_second for count in range(SECONDS * tokens_per_second))
+
+
+def jittered(tokens_per_second: int, chance: random.Random) -> Iterator[float]:
+    return iter(sorted(time + chance.uniform(0, 0.02) for time in steady(tokens_per_second, chance)))
+
+
+def at_random(tokens_per_second: int, chance: random.Random) -> Iterator[float]:
+    return accumulate(chance.expovariate(tokens_per_second) for _ in range(SECONDS * tokens_per_second))
+
+
+@pytest.mark.parametrize("token_bytes", [4, 40])
+@pytest.mark.parametrize("arriving", [steady, jittered, at_random])
+@pytest.mark.parametrize("tokens_per_second", [10, 20, 50, 100, 300, 1000])
+def test_the_delay_and_the_number_of_flushes_stay_within_their_goals(
+    tokens_per_second: int, arriving: Callable[[int, random.Random], Iterable[float]], token_bytes: int
+) -> None:
+    times = list(arriving(tokens_per_second, random.Random(7)))
+    arrivals = [(time, "x" * token_bytes) for time in times]
+    commits = [0.003] * len(arrivals)
+    done = run(batcher(), arrivals, commits, timer_late_seconds=0.001)
+
+    assert done.text == "x" * token_bytes * len(arrivals)
+    assert sum(done.delays) / len(arrivals) <= 0.040
+    assert max(done.delays) <= 0.080
+    timed = [flush.started for flush in done.flushes if not flush.immediate]
+    assert most_in_one_second(timed) <= 14
+    assert all(flush.batch.size_bytes > FLUSH_BYTES for flush in done.flushes if flush.immediate)
+
+
+def most_in_one_second(times: list[float]) -> int:
+    return max((bisect_left(times, time + 1.0) - first for first, time in enumerate(times)), default=0)
+
+
+def test_flushes_never_overlap() -> None:
+    arrivals = [(count / 1000, "x" * 300) for count in range(500)]
+    done = run(batcher(), arrivals, [0.05] * 500)
+    assert all(second.started >= first.ended for first, second in pairwise(done.flushes))
+
+
+def test_a_pause_costs_the_next_token_nothing() -> None:
+    done = run(batcher(), [(count * 0.1, "x") for count in range(50)])
+    assert done.delays == [0.0] * 50
