@@ -41,9 +41,9 @@ def estimate_tokens(text: str) -> int:
 def choose(messages: Sequence[ModelMessage], system_prompt: str, context_tokens: int) -> tuple[ModelMessage, ...]:
     """The system prompt and the newest of `messages` (oldest first) that are estimated to fit into `context_tokens`.
 
-    Messages without text are left out. System messages among them follow the system prompt, in the one message that
-    many chat templates allow; for the same reason neighbours of one role become one. The result is empty only if
-    nothing has text.
+    Messages without text are left out, so a prompt that was not answered stands alone; sent again, it is given once.
+    System messages among them follow the system prompt, in the one message that many chat templates allow. The last
+    message is the last of `messages` that has text; the result is empty only if none has.
     """
     present = [message for message in messages if message.content]
     system = "\n\n".join(filter(None, [system_prompt, *(m.content for m in present if m.role == "system")]))
@@ -53,8 +53,9 @@ def choose(messages: Sequence[ModelMessage], system_prompt: str, context_tokens:
         system = _shortened(system, context_tokens // 2)
         chosen.append(ModelMessage("system", system))
         room -= _cost(chosen)
-    turns = _turns(message for message in present if message.role != "system")
-    return (*chosen, *_joined(_newest(turns, room)))
+    talk = (message for message in present if message.role != "system")
+    turns = _turns(message for message, _ in groupby(talk))
+    return (*chosen, *_newest(turns, room))
 
 
 def halved(chosen: Sequence[ModelMessage]) -> tuple[ModelMessage, ...]:
@@ -116,12 +117,3 @@ def _shortened(text: str, tokens: int) -> str:
         if kept == 0 or estimate_tokens(shortened) <= tokens:
             return shortened
         kept = kept * 9 // 10
-
-
-def _joined(messages: Iterable[ModelMessage]) -> list[ModelMessage]:
-    """Neighbours of one role as one message, each text once: a prompt sent again after an error is one prompt."""
-    joined: list[ModelMessage] = []
-    for role, group in groupby(messages, key=lambda message: message.role):
-        texts = dict.fromkeys(message.content for message in group)
-        joined.append(ModelMessage(role, "\n\n".join(texts)))
-    return joined

@@ -15,11 +15,11 @@ import msgspec
 
 from chat.providers.base import Finish, Loading, ModelRequest, ProviderError, Token
 from chat.providers.openai_answer import AnswerReader
-from chat.providers.openai_errors import WRONG_URL, quoted, refusal
+from chat.providers.openai_errors import WRONG_URL, RolesMustAlternate, quoted, refusal
+from chat.providers.openai_request import request_body
 from chat.providers.resolver import OwnThreadsResolver
 from chat.stream_state import EndReason
 
-OPTIONS = ("temperature", "top_p", "stop", "seed", "presence_penalty", "frequency_penalty")
 MODELS_CACHE_SECONDS = 15.0
 USAGE_WAIT_SECONDS = 1.0  # after the model's end; endpoints that send the usage send it in the same breath
 MAX_REFUSAL_BYTES = 64 << 10
@@ -49,6 +49,7 @@ class OpenAICompatibleProvider:
         self._timeout = aiohttp.ClientTimeout(total=None, connect=connect_seconds, sock_read=idle_seconds)
         self._session: aiohttp.ClientSession | None = None
         self._closed = False
+        self._alternating: set[Endpoint] = set()  # have refused neighbours of one role
         self._models: tuple[Endpoint, float, list[str]] | None = None
 
     async def models(self) -> list[str]:
@@ -72,10 +73,8 @@ class OpenAICompatibleProvider:
     async def stream(self, request: ModelRequest) -> AsyncGenerator[list[Token] | Finish | Loading, None]:
         endpoint = self.endpoint
         model = request.model or endpoint.model or await self._first_model()
-        response = await self._request("POST", endpoint, "/chat/completions", _request_body(request, model))
+        response = await self._answer(endpoint, request, model)
         try:
-            if response.status != 200 or response.content_type != "text/event-stream":
-                raise await self._refused(response, endpoint, model)
             reader = AnswerReader(endpoint.key)
             read = response.content.readany
             try:
@@ -92,6 +91,22 @@ class OpenAICompatibleProvider:
             yield reader.finish()
         finally:
             _abort(response)
+
+    async def _answer(self, endpoint: Endpoint, request: ModelRequest, model: str) -> aiohttp.ClientResponse:
+        """The head of an event stream; raises ProviderError for any other."""
+        alternating = endpoint in self._alternating
+        body = request_body(request, model, alternating=alternating)
+        response = await self._request("POST", endpoint, "/chat/completions", body)
+        if response.status == 200 and response.content_type == "text/event-stream":
+            return response
+        try:
+            error = await self._refused(response, endpoint, model)
+        finally:
+            _abort(response)
+        if isinstance(error, RolesMustAlternate) and not alternating:
+            self._alternating.add(endpoint)
+            return await self._answer(endpoint, request, model)
+        raise error
 
     async def aclose(self) -> None:
         self._closed = True
@@ -156,20 +171,6 @@ class OpenAICompatibleProvider:
 
 def _unavailable(text: str) -> ProviderError:
     return ProviderError(EndReason.PROVIDER_UNAVAILABLE, text, retryable=True)
-
-
-def _request_body(request: ModelRequest, model: str) -> bytes:
-    options = {name: request.options[name] for name in OPTIONS if request.options.get(name) is not None}
-    return msgspec.json.encode(
-        {
-            "model": model,
-            "messages": [{"role": message.role, "content": message.content} for message in request.messages],
-            "max_tokens": request.max_tokens,
-            "stream": True,
-            "stream_options": {"include_usage": True},
-            **options,
-        }
-    )
 
 
 async def _read_usage(response: aiohttp.ClientResponse, reader: AnswerReader) -> None:

@@ -9,11 +9,19 @@ from chat.stream_state import EndReason
 
 _CONTEXT_CODES = {"exceed_context_size_error", "context_length_exceeded"}  # llama.cpp, OpenAI
 _CONTEXT_WORDS = re.compile(r"context (length|size|window)", re.IGNORECASE)  # vLLM, Ollama, LM Studio: in words only
+_ALTERNATE_WORDS = re.compile(r"roles? must alternate|alternat\w* (user|roles)", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
 _MAX_QUOTED = 300  # characters of the endpoint's own words
 
 CONTEXT_EXCEEDED = "The conversation is longer than the model can take: lower CHAT_CONTEXT_TOKENS."
 WRONG_URL = "check CHAT_PROVIDER_URL (it usually ends in /v1)"
+
+
+class RolesMustAlternate(ProviderError):
+    """The chat template of some models (Gemma, Mistral) refuses two messages of one role in a row."""
+
+    def __init__(self) -> None:
+        super().__init__(EndReason.PROVIDER_ERROR, "The model refuses two prompts in a row.")
 
 
 def refusal(status: int, body: bytes, *, model: str, key: str, retry_after: str | None = None) -> ProviderError:
@@ -29,6 +37,8 @@ def refusal(status: int, body: bytes, *, model: str, key: str, retry_after: str 
     if _is_context_exceeded(error):
         return ContextExceeded(CONTEXT_EXCEEDED)
     said = quoted(error, key)
+    if _ALTERNATE_WORDS.search(said):
+        return RolesMustAlternate()
     if status == 404:
         text = f"The model endpoint has no model {model!r}: set CHAT_MODEL to one of its models, or {WRONG_URL}.{said}"
         return ProviderError(EndReason.PROVIDER_ERROR, text)
