@@ -106,8 +106,10 @@ class Stream(models.Model):
     state = models.CharField(max_length=11, choices=_choices(StreamState), default=StreamState.QUEUED)
     reason = models.CharField(max_length=20, blank=True, choices=_choices(EndReason))
     error_message = models.TextField(blank=True)
+    retryable = models.BooleanField(default=False)
     stop_requested = models.CharField(max_length=20, blank=True, choices=_choices(EndReason))
     if_busy = models.CharField(max_length=9, choices=IfBusy.choices, default=IfBusy.INTERRUPT)
+    rollback_from = models.BigIntegerField(null=True, blank=True, help_text="the first turn that this prompt undoes")
     on_disconnect = models.CharField(max_length=8, choices=OnDisconnect.choices, default=OnDisconnect.CONTINUE)
     model = models.CharField(max_length=200, blank=True)
     options = models.JSONField(default=dict, blank=True)
@@ -134,9 +136,7 @@ class Stream(models.Model):
                 condition=Q(state__in=[StreamState.THINKING, StreamState.STREAMING]),
                 name="stream_one_active_per_session",
             ),
-            models.CheckConstraint(
-                condition=Q(state__in=sorted(ENDED)) ^ Q(reason=""), name="stream_ended_has_reason"
-            ),
+            models.CheckConstraint(condition=Q(state__in=sorted(ENDED)) ^ Q(reason=""), name="stream_ended_has_reason"),
         ]
 
     def __str__(self) -> str:
@@ -151,6 +151,7 @@ class IdempotencyKey(models.Model):
     key = models.CharField(max_length=200)
     body_digest = models.CharField(max_length=64)
     stream = models.ForeignKey(Stream, models.CASCADE)
+    seq = models.BigIntegerField(help_text="the head of the log before the stream's first event")
     created_at = models.DateTimeField(auto_now_add=True, db_index=True)
 
     class Meta:

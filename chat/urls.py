@@ -6,10 +6,14 @@ from django.views.decorators.http import require_safe
 
 from chat import views
 from chat.api import api
+from chat.consumers import Prompt, SessionEvents
 from chat.health import Readiness, healthz
 from chat.openapi import openapi
 
-stream_urlpatterns: list[URLPattern] = []  # the consumers: they come before Django's
+stream_urlpatterns: list[URLPattern] = [  # the consumers: they come before Django's
+    path("api/sessions/<uuid:session_id>/streams/", Prompt.as_asgi()),  # type: ignore[arg-type]
+    path("api/sessions/<uuid:session_id>/events/", SessionEvents.as_asgi()),  # type: ignore[arg-type]
+]
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", views.page, name="chat"),

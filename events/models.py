@@ -4,14 +4,18 @@ from django.db import models
 
 
 class EventHead(models.Model):
-    """Where a session's log stands: its last `seq`, and the `turn` whose events it accepts."""
+    """Where a session's log stands: its last `seq`, and the `turn` whose events it accepts while that is `open`."""
 
     session_id = models.UUIDField(primary_key=True)
     seq = models.BigIntegerField(default=0)
     turn = models.BigIntegerField(default=0)
+    open = models.BooleanField(default=False)
 
     class Meta:
         db_table = "events_head"
+
+    def __str__(self) -> str:
+        return f"{self.session_id} at {self.seq}"
 
 
 class StoredEvent(models.Model):
@@ -27,3 +31,6 @@ class StoredEvent(models.Model):
 
     class Meta:
         db_table = "events_event"
+
+    def __str__(self) -> str:
+        return f"{self.seq} {self.type}"

@@ -1,0 +1,186 @@
+"""The two streaming endpoints: a prompt's answer, and everything that happens in a session."""
+
+import json
+from typing import Any
+from urllib.parse import parse_qs
+from uuid import UUID
+
+import structlog
+from django.db import DatabaseError, InterfaceError
+
+from chat import registry, streams, wire
+from chat.callers import Caller, identify, still_allowed
+from chat.exceptions import ChatError, MethodNotAllowed, NotFound, Overloaded, ShuttingDown
+from chat.models import ChatSession, Stream
+from chat.prompt import parse_prompt
+from chat.running_stream import STORAGE_ERROR
+from chat.snapshot import read_snapshot
+from chat.stream_state import EndReason
+from chat.threads import in_thread
+from chat.turns import Accepted
+from events import bus
+from events.consumers import EventStreamConsumer
+from events.core import sse
+from events.core.event import Event
+from events.exceptions import EventsError, TooManyViewers
+from events.groups import Signal
+
+logger = structlog.get_logger(__name__)
+
+
+class ChatConsumer(EventStreamConsumer):
+    """Parses, authorises, delegates; refusals are JSON."""
+
+    method: str
+    caller: Caller
+
+    async def respond(self, body: bytes) -> None:
+        try:
+            if self.scope["method"] != self.method:
+                raise MethodNotAllowed(self.method)
+            self.caller = await in_thread(identify, self.scope)
+            route: Any = self.scope
+            self.session_id: UUID = route["url_route"]["kwargs"]["session_id"]
+            await in_thread(_own, self.caller, self.session_id)
+            await self.answer(body)
+        except (ChatError, EventsError, DatabaseError, InterfaceError) as error:
+            if self.started:
+                raise  # in mid-stream only a broken connection is honest
+            await self.refuse(_refusal(error))
+
+    async def answer(self, body: bytes) -> None:
+        raise NotImplementedError
+
+    async def refuse(self, error: ChatError) -> None:
+        await self.send_json(error.status, error.as_json(), error.headers())
+
+    async def send_json(self, status: int, data: dict[str, Any], headers: dict[str, str]) -> None:
+        all_headers = {"Content-Type": "application/json", "Cache-Control": "no-store", **headers}
+        encoded = [(name.lower().encode(), value.encode("latin-1")) for name, value in all_headers.items()]
+        await self.send_response(status, json.dumps(data, ensure_ascii=False).encode(), headers=encoded)
+
+    async def snapshot(self) -> tuple[int, dict[str, Any]]:
+        return await in_thread(read_snapshot, self.session_id)
+
+    async def allowed(self) -> bool:
+        return await in_thread(_still_allowed, self.caller, self.session_id)
+
+    def header(self, name: bytes) -> str:
+        """The request's header, or ""."""
+        for key, value in self.scope["headers"]:
+            if key.lower() == name:
+                return str(value.decode("latin-1"))
+        return ""
+
+    def on_signal(self, signal: Signal) -> bytes | None:
+        """What cannot be stored yet is told without an id; then the connection ends, and the client resumes."""
+        return sse.encode_frame(wire.ERROR, signal.data) if signal.name == STORAGE_ERROR else None
+
+
+class SessionEvents(ChatConsumer):
+    """`GET /api/sessions/{id}/events/`: gapless from the cursor, or from a snapshot."""
+
+    method = "GET"
+
+    async def answer(self, body: bytes) -> None:
+        if registry.current().draining:
+            raise ShuttingDown
+        after = self._cursor()
+        viewer = bus.current().viewer(self.session_id, after or 0)
+        self.viewer = viewer
+        await viewer.join()
+        await self.follow(viewer, snapshot="first" if after is None else "reset" if after < 0 else "")
+
+    def is_last(self, event: Event) -> bool:
+        return event.type == wire.SESSION and bool(json.loads(event.data)["deleted"])
+
+    def _cursor(self) -> int | None:
+        """The last seq the reader has; None if it names none; -1 if what it names is no cursor."""
+        text = self.header(b"last-event-id")
+        if not text:
+            query = parse_qs(self.scope["query_string"].decode("latin-1"), keep_blank_values=True)
+            text = query.get("after", [""])[0]
+        if not text:
+            return None
+        return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else -1
+
+
+class Prompt(ChatConsumer):
+    """`POST /api/sessions/{id}/streams/`: the events of that stream until its end, or 202 and where to read them."""
+
+    method = "POST"
+    limited = False  # it cannot be resumed
+    stream: Stream | None = None
+    stream_hex = ""
+    ended = False
+
+    async def answer(self, body: bytes) -> None:
+        streamed = "text/event-stream" in self.header(b"accept").lower()
+        request = parse_prompt(
+            body,
+            self.header(b"content-type"),
+            self.session_id,
+            self.caller.label,
+            idempotency_key=self.header(b"idempotency-key"),
+            default_on_disconnect="cancel" if streamed else "continue",
+        )
+        if not streamed:
+            await self._accepted(await streams.answer(request))
+            return
+        self.viewer = viewer = bus.current().viewer(self.session_id, 0)
+        await viewer.join()  # before the prompt, so that nothing of its stream is missed
+        accepted = await streams.answer(request)
+        self.stream_hex = accepted.stream.id.hex
+        if not accepted.repeated:  # who asks again did not start it
+            self.stream = accepted.stream
+        viewer.start_at(accepted.seq, read_log=accepted.repeated)
+        await self.follow(viewer)
+
+    async def disconnect(self) -> None:
+        """Leaves the hub; with `on_disconnect` `cancel` the stream ends, and the model's work with it."""
+        await super().disconnect()
+        if self.stream is not None and not self.ended and self.stream.on_disconnect == Stream.OnDisconnect.CANCEL:
+            registry.current().tell_to_stop(self.session_id, [self.stream.id], EndReason.DISCONNECTED)
+
+    async def snapshot(self) -> tuple[int, dict[str, Any]]:
+        raise EventsError("What this stream sent is no longer stored.")  # a broken connection: read the session
+
+    def wants(self, event: Event) -> bool:
+        return event.stream_id == self.stream_hex
+
+    def is_last(self, event: Event) -> bool:
+        self.ended = event.type in wire.TERMINAL
+        return self.ended
+
+    async def _accepted(self, accepted: Accepted) -> None:
+        stream = accepted.stream
+        data = {
+            "stream_id": str(stream.id),
+            "message_id": str(stream.message_id),
+            "prompt_id": str(stream.prompt_id),
+            "seq": accepted.seq,
+        }
+        await self.send_json(202, data, {"Location": f"/api/sessions/{self.session_id}/streams/{stream.id}/"})
+
+
+def _refusal(error: Exception) -> ChatError:
+    if isinstance(error, ChatError):
+        return error
+    if isinstance(error, TooManyViewers):
+        return Overloaded()
+    logger.warning("storage_away", err=repr(error))
+    return Overloaded("The database is busy or away; try again in a moment.")
+
+
+def _own(caller: Caller, session_id: UUID) -> None:
+    session = ChatSession.objects.filter(id=session_id).first()
+    if session is None or not caller.owns(session):
+        raise NotFound
+
+
+def _still_allowed(caller: Caller, session_id: UUID) -> bool:
+    try:
+        _own(caller, session_id)
+    except NotFound:
+        return False
+    return still_allowed(caller)

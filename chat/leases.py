@@ -1,0 +1,163 @@
+"""Processes vouch for their streams, and end what the dead left. No clocks are compared.
+
+Each process raises the counter of its own row every 2 s, and looks at those of the others. A counter that has not
+moved for 6 s of the observer's own monotonic time, while the observer's own renewals went well, belongs to a dead
+process; so does one whose process is gone from this very host. Its streams end with `worker_lost`, their text as
+viewers saw it; should it wake up, the log refuses its writes.
+"""
+
+import asyncio
+import os
+import socket
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import structlog
+from django.db.models import F
+
+from chat import models, turns
+from chat.running_stream import RunningStream, log_end
+from chat.stream_state import UNFINISHED, EndReason
+from chat.turns import Outcome
+from events import bus
+from events.exceptions import EventsError
+from events.log_transaction import LogTransaction
+
+logger = structlog.get_logger(__name__)
+
+RENEW_SECONDS = 2.0
+DEAD_SECONDS = 6.0
+_LOST = "The server process that was answering has gone. What it had written is kept; ask again."
+
+
+class Lease:
+    """This process's lease, taken with its first stream."""
+
+    def __init__(self, streams: Mapping[UUID, RunningStream]) -> None:
+        self._streams = streams
+        self._id: UUID | None = None
+        self._seen: dict[UUID, tuple[int, float]] = {}  # counter of another, and since when it stands there
+        self._task: asyncio.Task[None] | None = None
+        self._taking = asyncio.Lock()
+
+    async def held(self) -> UUID:
+        """The lease's id; taken, and what dead predecessors left is ended, the first time."""
+        if self._id is None:
+            await self.take()
+        assert self._id is not None
+        return self._id
+
+    async def take(self) -> None:
+        """Begins to vouch; at once ends what processes that are gone from this host left."""
+        async with self._taking:
+            if self._id is None:
+                self._id = await bus.current().transaction(_take)
+                await self._end_what_is_left(await bus.current().transaction(_gone))
+                self._task = asyncio.get_running_loop().create_task(self._vouch())
+
+    async def release(self) -> None:
+        """Stops vouching; nothing of this process runs any more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self._id is not None:
+            await bus.current().transaction(partial(_release, self._id))
+            self._id = None
+
+    async def _vouch(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            try:
+                await self._renew()
+            except EventsError as error:
+                self._seen.clear()  # who could not look cannot say that others stood still
+                logger.warning("lease_not_renewed", err=repr(error))
+            except Exception:
+                self._seen.clear()
+                logger.exception("lease_not_renewed")
+
+    async def _renew(self) -> None:
+        assert self._id is not None
+        renewal = await bus.current().transaction(partial(_renew, self._id))
+        if renewal is None:
+            await self._declared_dead()
+            return
+        to_stop, counters = renewal
+        for stream_id, reason in to_stop:
+            if running := self._streams.get(stream_id):
+                running.stop(EndReason(reason))
+        await self._end_what_is_left(self._dead(counters))
+
+    def _dead(self, counters: dict[UUID, int]) -> list[UUID]:
+        now = asyncio.get_running_loop().time()
+        seen = {}
+        for lease_id, counter in counters.items():
+            before = self._seen.get(lease_id)
+            seen[lease_id] = before if before is not None and before[0] == counter else (counter, now)
+        self._seen = seen
+        return [lease_id for lease_id, (_, since) in seen.items() if now - since >= DEAD_SECONDS]
+
+    async def _end_what_is_left(self, lease_ids: list[UUID]) -> None:
+        for lease_id in lease_ids:
+            for stream in await bus.current().transaction(partial(_end_all, lease_id)):
+                log_end(stream)
+            logger.warning("process_lost", lease=str(lease_id))
+
+    async def _declared_dead(self) -> None:
+        """Others saw no renewal for long (this process was stopped, say), and have ended its streams."""
+        logger.warning("lease_lost", lease=str(self._id), streams=len(self._streams))
+        self._id = await bus.current().transaction(_take)
+        for running in list(self._streams.values()):
+            running.stop(EndReason.INTERRUPTED)
+
+
+def process_ticks(pid: int) -> int:
+    """When the process started, in clock ticks since its host did; 0 if there is no such process. Linux's /proc."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return 0
+    return int(stat.rpartition(")")[2].split()[19])
+
+
+# --- transactions ---
+
+
+def _take(log: LogTransaction) -> UUID:
+    pid = os.getpid()
+    lease = models.Lease.objects.create(id=uuid4(), host=_host(), pid=pid, started_ticks=process_ticks(pid))
+    return lease.id
+
+
+def _release(lease_id: UUID, log: LogTransaction) -> None:
+    if not models.Stream.objects.filter(lease_id=lease_id, state__in=UNFINISHED).exists():
+        models.Lease.objects.filter(id=lease_id).delete()
+
+
+def _renew(lease_id: UUID, log: LogTransaction) -> tuple[list[tuple[UUID, str]], dict[UUID, int]] | None:
+    if not models.Lease.objects.filter(id=lease_id).update(counter=F("counter") + 1):
+        return None
+    stops = models.Stream.objects.filter(lease_id=lease_id, state__in=UNFINISHED).exclude(stop_requested="")
+    others = models.Lease.objects.exclude(id=lease_id)
+    return list(stops.values_list("id", "stop_requested")), dict(others.values_list("id", "counter"))
+
+
+def _gone(log: LogTransaction) -> list[UUID]:
+    """Leases of processes that ran on this host and are there no more."""
+    here = models.Lease.objects.filter(host=_host()).exclude(pid=os.getpid(), started_ticks=process_ticks(os.getpid()))
+    return [lease.id for lease in here if process_ticks(lease.pid) != lease.started_ticks]
+
+
+def _end_all(lease_id: UUID, log: LogTransaction) -> list[models.Stream]:
+    left = models.Stream.objects.filter(lease_id=lease_id, state__in=UNFINISHED).order_by("session_id", "turn")
+    lost = Outcome(EndReason.WORKER_LOST, _LOST, retryable=True)
+    ended = [turns.end(log, stream.id, lost, force=True) for stream in left]
+    models.Lease.objects.filter(id=lease_id).delete()
+    return [stream for stream in ended if stream is not None]
+
+
+def _host() -> str:
+    """This machine, as long as it is up: a container's process ids mean nothing outside of it."""
+    return f"{socket.gethostname()}:{os.stat('/proc/self/ns/pid').st_ino}"

@@ -1,0 +1,50 @@
+"""Reads a model's answer into a stream's publisher."""
+
+from contextlib import aclosing
+
+from django.conf import settings
+
+from chat import wire
+from chat.history import choose, halved
+from chat.models import Message, Stream
+from chat.providers import get_provider
+from chat.providers.base import ContextExceeded, Finish, Loading, ModelMessage, ModelRequest
+from chat.stream_state import StreamState
+from chat.threads import in_thread
+from events.publisher import BatchingPublisher
+
+_HISTORY_MESSAGES = 200  # the newest; more never fit
+
+
+async def read_model(stream: Stream, publisher: BatchingPublisher) -> Finish:
+    """How the model ended. Raises ProviderError; cancelled, it closes the connection to the model at once."""
+    messages = choose(await in_thread(_history, stream), settings.CHAT_SYSTEM_PROMPT, settings.CHAT_CONTEXT_TOKENS)
+    try:
+        return await _read(stream, publisher, messages)
+    except ContextExceeded:
+        return await _read(stream, publisher, halved(messages))
+
+
+async def _read(stream: Stream, publisher: BatchingPublisher, messages: tuple[ModelMessage, ...]) -> Finish:
+    options = dict(stream.options)
+    max_tokens = min(options.pop("max_tokens", settings.CHAT_MAX_TOKENS), settings.CHAT_MAX_TOKENS)
+    request = ModelRequest(messages, stream.model or settings.CHAT_MODEL, max_tokens, options)
+    async with aclosing(get_provider().stream(request)) as items:
+        async for item in items:
+            if isinstance(item, list):
+                for token in item:
+                    publisher.add(token.text)
+                if publisher.full:
+                    await publisher.room()
+            elif isinstance(item, Loading):
+                await publisher.publish(wire.status(stream, StreamState.QUEUED, position=0))
+            else:
+                return item
+    raise AssertionError("A provider ends with Finish or an error.")
+
+
+def _history(stream: Stream) -> list[ModelMessage]:
+    newest = Message.objects.filter(
+        session_id=stream.session_id, seq__isnull=False, position__lte=2 * stream.turn
+    ).order_by("-position")[:_HISTORY_MESSAGES]
+    return [ModelMessage(message.role, message.text) for message in reversed(newest)]

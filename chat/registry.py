@@ -1,0 +1,161 @@
+"""The running streams of this process: started, stopped, waited for, drained. The only place in chat that makes tasks.
+
+One registry belongs to one event loop. It gives a stream to exactly one task, and forgets it when that has ended.
+"""
+
+import asyncio
+from collections.abc import Collection
+from uuid import UUID
+from weakref import WeakKeyDictionary
+
+import structlog
+from django.conf import settings
+
+from chat import turns
+from chat.exceptions import Overloaded, ShuttingDown
+from chat.leases import Lease
+from chat.models import Stream
+from chat.prompt import PromptRequest
+from chat.running_stream import STOP, RunningStream, log_start
+from chat.stream_state import EndReason
+from chat.turns import Accepted
+from events import bus
+from events.log_transaction import LogTransaction
+
+logger = structlog.get_logger(__name__)
+
+
+class Registry:
+    def __init__(self) -> None:
+        self.streams: dict[UUID, RunningStream] = {}
+        self.lease = Lease(self.streams)
+        self._bus = bus.current()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._accepting: set[asyncio.Task[Accepted]] = set()
+        self._draining = False
+
+    @property
+    def draining(self) -> bool:
+        return self._draining
+
+    async def answer(self, request: PromptRequest) -> Accepted:
+        """Accepts the prompt and starts its stream; on return its first events are durable, unless it waits.
+
+        Raises ShuttingDown, Overloaded, and what `turns.accept` raises.
+        """
+        if self._draining:
+            raise ShuttingDown
+        if len(self.streams) >= settings.CHAT_MAX_STREAMS:
+            raise Overloaded
+        # A task of its own: whoever asks may leave at any moment, but what is stored as running must run.
+        accepting = asyncio.get_running_loop().create_task(self._accept(request))
+        self._accepting.add(accepting)
+        accepting.add_done_callback(self._accepting.discard)
+        try:
+            return await asyncio.shield(accepting)
+        except asyncio.CancelledError:
+            if request.on_disconnect == Stream.OnDisconnect.CANCEL:
+                accepting.add_done_callback(self._abandon)
+            raise
+
+    async def stop(self, session_id: UUID, stream_id: UUID | None, reason: EndReason = EndReason.STOPPED) -> bool:
+        """Stops one stream of the session, or all that are unfinished, whichever process runs them.
+
+        False if there was nothing to stop. Durable when it returns; a running stream ends within moments.
+        """
+
+        def request_stop(log: LogTransaction) -> list[UUID]:
+            return turns.request_stop(session_id, stream_id, reason)
+
+        stream_ids = await self._bus.transaction(request_stop)
+        self.tell_to_stop(session_id, stream_ids, reason)
+        return bool(stream_ids)
+
+    def tell_to_stop(self, session_id: UUID, stream_ids: Collection[UUID], reason: EndReason) -> None:
+        """Those here at once, those elsewhere through the session's group."""
+        elsewhere = []
+        for stream_id in stream_ids:
+            if running := self.streams.get(stream_id):
+                running.stop(reason)
+            else:
+                elsewhere.append(stream_id.hex)
+        if elsewhere:
+            self._bus.signal(session_id, STOP, " ".join([reason.value, *elsewhere]))
+
+    async def drain(self, grace_seconds: float) -> None:
+        """Takes no more prompts; gives the running streams most of the grace to finish, then ends them `shutdown`."""
+        self._draining = True
+        logger.info("draining", streams=len(self.streams))
+        if self._accepting:
+            await asyncio.wait(self._accepting, timeout=grace_seconds * 0.1)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=grace_seconds * 0.6)
+        for running in list(self.streams.values()):
+            running.stop(EndReason.SHUTDOWN)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=grace_seconds * 0.3)
+        for task in self._tasks:
+            logger.error("stream_left_behind", task=task.get_name())
+            task.cancel()
+        await self.lease.release()
+
+    # --- inside ---
+
+    async def _accept(self, request: PromptRequest) -> Accepted:
+        lease_id = await self.lease.held()
+
+        def accept(log: LogTransaction) -> Accepted:
+            return turns.accept(log, request, lease_id)
+
+        accepted = await self._bus.transaction(accept)
+        if not accepted.repeated:
+            self._start(accepted)
+        return accepted
+
+    def _abandon(self, accepting: asyncio.Task[Accepted]) -> None:
+        if accepting.cancelled() or accepting.exception() is not None:
+            return
+        accepted = accepting.result()
+        if not accepted.repeated:
+            self.tell_to_stop(accepted.stream.session_id, [accepted.stream.id], EndReason.DISCONNECTED)
+
+    def _start(self, accepted: Accepted) -> None:
+        stream = accepted.stream
+        interrupts = stream.if_busy in (Stream.IfBusy.INTERRUPT, Stream.IfBusy.ROLLBACK)
+        wait_seconds = settings.CHAT_INTERRUPT_WAIT_SECONDS if interrupts else None
+        running = self.streams[stream.id] = RunningStream(self._bus, accepted, wait_seconds=wait_seconds)
+        log_start(stream)
+        if interrupts and accepted.before:
+            before = [other.id for other in accepted.before]
+            self.tell_to_stop(stream.session_id, before, EndReason.INTERRUPTED)
+        task = asyncio.get_running_loop().create_task(running.run(self.streams.__contains__), name=str(stream.id))
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        ended = self.streams.pop(UUID(task.get_name()))
+        ended.ended.set()
+        for running in self.streams.values():
+            if running.session_id == ended.session_id:
+                running.news.set()
+        if not task.cancelled() and (error := task.exception()):
+            logger.error("stream_task_failed", stream_id=task.get_name(), exc_info=error)
+
+
+async def close_current(grace_seconds: float) -> None:
+    """Drains the running loop's registry, if it has one."""
+    if registry := _registries.get(asyncio.get_running_loop()):
+        await registry.drain(grace_seconds)
+
+
+_registries: WeakKeyDictionary[asyncio.AbstractEventLoop, Registry] = WeakKeyDictionary()
+
+
+def current() -> Registry:
+    """The running loop's registry."""
+    loop = asyncio.get_running_loop()
+    registry = _registries.get(loop)
+    if registry is None:
+        registry = _registries[loop] = Registry()
+    return registry

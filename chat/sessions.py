@@ -1,0 +1,52 @@
+"""What is done to a session as a whole, and told to all its viewers."""
+
+import asyncio
+from uuid import UUID
+
+from django.conf import settings
+from django.utils import timezone
+
+from chat import registry, turns, wire
+from chat.exceptions import NotFound
+from chat.models import ChatSession
+from chat.stream_state import EndReason
+from events import bus
+from events.log_transaction import LogTransaction
+
+
+async def rename(session_id: UUID, title: str) -> None:
+    """The new title, stored and told in one transaction. Raises NotFound."""
+
+    def work(log: LogTransaction) -> None:
+        if not ChatSession.objects.filter(id=session_id, deleted_at=None).update(title=title):
+            raise NotFound
+        log.append(session_id, wire.session(title))
+
+    await bus.current().transaction(work)
+
+
+async def delete(session_id: UUID) -> None:
+    """Gone at once for every request; its streams are stopped; then viewers are told, and their responses end.
+
+    Raises NotFound. The rows are purged later (`upkeep.py`).
+    """
+
+    def hide(log: LogTransaction) -> list[UUID]:
+        if not ChatSession.objects.filter(id=session_id, deleted_at=None).update(deleted_at=timezone.now()):
+            raise NotFound
+        return turns.request_stop(session_id, None, EndReason.STOPPED)
+
+    def tell(log: LogTransaction) -> None:
+        title = ChatSession.objects.values_list("title", flat=True).get(id=session_id)
+        log.append(session_id, wire.session(title, deleted=True))
+
+    stream_ids = await bus.current().transaction(hide)
+    streams = registry.current()
+    streams.tell_to_stop(session_id, stream_ids, EndReason.STOPPED)
+    here = [streams.streams[stream_id].ended.wait() for stream_id in stream_ids if stream_id in streams.streams]
+    try:
+        async with asyncio.timeout(settings.CHAT_INTERRUPT_WAIT_SECONDS):
+            await asyncio.gather(*here)
+    except TimeoutError:
+        pass  # it ends when it can; who reads it sees the session's end first
+    await bus.current().transaction(tell)

@@ -1,0 +1,79 @@
+"""The session as it stands at one seq: its newest messages, the active stream's text so far included.
+
+Read in one read transaction, so that the events after `seq` fit exactly behind it (I5 in `docs/architecture.md`).
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+
+from chat import wire
+from chat.models import Message, Stream
+from chat.stream_state import ACTIVE, UNFINISHED, StreamState
+from events.log_transaction import LogTransaction
+
+MAX_MESSAGES = 200
+MAX_BYTES = 256 << 10
+
+
+def read_snapshot(session_id: UUID) -> tuple[int, dict[str, Any]]:
+    """(seq, {"messages", "active_stream"}); for a thread, outside any transaction. Older messages: by the API."""
+    with _one_view():
+        log = LogTransaction()
+        seq = log.head(session_id)
+        messages = list(
+            Message.objects.filter(session_id=session_id, seq__isnull=False).order_by("-position")[:MAX_MESSAGES]
+        )
+        answers = [message.id for message in messages if message.role == Message.Role.ASSISTANT]
+        streams = {stream.message_id: stream for stream in Stream.objects.filter(message_id__in=answers)}
+        texts: dict[UUID, list[str]] = {}
+        statuses: dict[UUID, list[str]] = {}
+        for stream in streams.values():
+            if stream.state in ACTIVE:
+                texts[stream.id] = log.data_of(session_id, stream.id, wire.TOKEN)
+            if stream.state in UNFINISHED:
+                statuses[stream.id] = log.data_of(session_id, stream.id, wire.STATUS)
+    return seq, fold(messages, streams, texts, statuses)
+
+
+def fold(
+    newest_first: Sequence[Message],
+    streams: dict[UUID | None, Stream],
+    texts: dict[UUID, list[str]],
+    statuses: dict[UUID, list[str]],
+) -> dict[str, Any]:
+    """Pure. `texts`, `statuses`: the data of the unfinished streams' `chat.token` and `chat.status` events."""
+    messages: list[dict[str, Any]] = []
+    active: dict[str, Any] | None = None
+    size_bytes = 0
+    for message in newest_first:
+        stream = streams.get(message.id)
+        text = state = None
+        if stream is not None and stream.state in UNFINISHED:
+            text = "".join(map(wire.token_text, texts.get(stream.id, ())))
+            told = statuses.get(stream.id, ())
+            state = json.loads(told[-1])["status"] if told else StreamState.QUEUED.value
+            if stream.state in ACTIVE:
+                active = {"stream_id": str(stream.id), "message_id": str(message.id), "status": state}
+        data = wire.message_json(message, stream, text=text, state=state)
+        size_bytes += len(data["text"].encode())
+        if messages and size_bytes > MAX_BYTES:
+            break
+        messages.append(data)
+    return {"messages": messages[::-1], "active_stream": active}
+
+
+@contextmanager
+def _one_view() -> Iterator[None]:
+    """Every read in it sees the same state. Not `atomic()`: with IMMEDIATE that takes SQLite's one write lock."""
+    begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" if connection.vendor == "postgresql" else "BEGIN DEFERRED"
+    with connection.cursor() as cursor:
+        cursor.execute(begin)
+        try:
+            yield
+        finally:
+            cursor.execute("ROLLBACK")

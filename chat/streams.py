@@ -1,0 +1,56 @@
+"""The use cases of a stream, for consumers, API, admin and shell: a prompt is answered, an answer is stopped."""
+
+from collections import defaultdict
+from collections.abc import Collection
+from uuid import UUID
+
+from asgiref.sync import async_to_sync
+
+from chat import registry
+from chat.models import Stream
+from chat.prompt import PromptRequest
+from chat.stream_state import UNFINISHED
+from chat.threads import in_thread
+from chat.turns import Accepted
+from events import bus
+
+
+async def answer(request: PromptRequest) -> Accepted:
+    """See `Registry.answer`."""
+    return await registry.current().answer(request)
+
+
+async def stop(session_id: UUID, stream_id: UUID | None = None) -> bool:
+    """See `Registry.stop`."""
+    return await registry.current().stop(session_id, stream_id)
+
+
+async def stop_all(stream_ids: Collection[UUID]) -> int:
+    """Stops these streams; how many of them were unfinished."""
+    stopped = 0
+    for session_id, ids in (await in_thread(_by_session, stream_ids)).items():
+        for stream_id in ids:
+            stopped += await stop(session_id, stream_id)
+    return stopped
+
+
+def stop_sync(stream_ids: Collection[UUID]) -> int:
+    """`stop_all` for code that is not async. Outside the server the streams' process learns of it within 2 s."""
+    return async_to_sync(_stop_and_close)(stream_ids)
+
+
+async def _stop_and_close(stream_ids: Collection[UUID]) -> int:
+    own = not bus.exists()
+    try:
+        return await stop_all(stream_ids)
+    finally:
+        if own:
+            await bus.close_current()
+
+
+def _by_session(stream_ids: Collection[UUID]) -> dict[UUID, list[UUID]]:
+    sessions: dict[UUID, list[UUID]] = defaultdict(list)
+    unfinished = Stream.objects.filter(id__in=stream_ids, state__in=UNFINISHED)
+    for session_id, stream_id in unfinished.values_list("session_id", "id"):
+        sessions[session_id].append(stream_id)
+    return sessions

@@ -1,0 +1,298 @@
+"""The transactions of a stream: its prompt is accepted, its turn begins, its first token comes, it ends.
+
+Each runs on the event log's writer thread, in one transaction with the events it appends. They decide by what the
+database holds, so they are right whichever process runs them, and whenever. A stream takes its session's log with its
+turn (`open_turn`); from then on whatever an older stream still writes is refused.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID, uuid4
+
+from django.conf import settings
+from django.utils import timezone
+
+from chat import wire
+from chat.exceptions import IdempotencyMismatch, NotFound, SessionBusy
+from chat.models import ChatSession, IdempotencyKey, Message, Stream
+from chat.prompt import PromptRequest
+from chat.stream_state import ENDED, NEXT, UNFINISHED, EndReason, StreamState, end_state
+from events.log_transaction import Entry, LogTransaction
+
+TITLE_CHARACTERS = 80
+
+
+class TurnLost(Exception):
+    """A newer stream has taken the session's log, and has ended this one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A stored prompt. `seq`: the log's head before its first event. `before`: unfinished streams, oldest first."""
+
+    stream: Stream
+    seq: int
+    before: tuple[Stream, ...] = ()
+    begun: bool = False
+    repeated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a stream ended, and what is known of it."""
+
+    reason: EndReason
+    error_message: str = ""
+    retryable: bool = False
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    duration_seconds: float | None = None
+    tokens: int = 0
+    batches: int = 0
+    text_bytes: int = 0
+
+
+@dataclass(slots=True)
+class Begun:
+    """`stream` has its turn, or has ended without one. `ended`: streams before it that had to be ended for it."""
+
+    stream: Stream
+    ended: list[Stream] = field(default_factory=list)
+
+
+def accept(log: LogTransaction, request: PromptRequest, lease_id: UUID | None) -> Accepted:
+    """Stores the prompt with the session's next turn; if nothing runs there, the turn begins at once.
+
+    Raises NotFound, IdempotencyMismatch, SessionBusy.
+    """
+    session = ChatSession.objects.select_for_update().filter(id=request.session_id, deleted_at=None).first()
+    if session is None:
+        raise NotFound
+    if repeated := _repeated(request):
+        return repeated
+    before = list(session.streams.filter(state__in=UNFINISHED).order_by("turn"))
+    if before:
+        _make_way(request, before)
+    stream = _store(session, request, lease_id, undoes=before[0].turn if before else None)
+    accepted = Accepted(stream, log.head(session.id), tuple(before), begun=not before)
+    if request.idempotency_key:
+        IdempotencyKey.objects.create(
+            caller=request.caller_label,
+            session=session,
+            key=request.idempotency_key,
+            body_digest=request.body_digest,
+            stream=stream,
+            seq=accepted.seq,
+        )
+    if not before:
+        _begin(log, stream)
+    elif request.if_busy == Stream.IfBusy.ENQUEUE:
+        assert stream.prompt is not None
+        queued = wire.status(stream, StreamState.QUEUED, position=len(before))
+        _announce(stream, log.append(session.id, queued, wire.prompt(stream, stream.prompt)))
+    _title(log, session, request.text)
+    return accepted
+
+
+def begin(log: LogTransaction, stream_id: UUID, *, force: bool) -> Begun | None:
+    """The stream's turn, if no older stream of the session is unfinished any more; else None.
+
+    With `force` the older ones are ended here and now (their process did not in time). A stream that was told to stop
+    while it waited ends instead of beginning.
+    """
+    stream = _locked(stream_id)
+    begun = Begun(stream)
+    if stream.state in ENDED:
+        return begun
+    older = stream.session.streams.filter(state__in=UNFINISHED, turn__lt=stream.turn).order_by("turn")
+    for other in older:
+        if not force:
+            return None
+        if ended := end(log, other.id, Outcome(EndReason(other.stop_requested or EndReason.INTERRUPTED)), force=True):
+            begun.ended.append(ended)
+    if stream.rollback_from is not None:
+        _roll_back(log, stream)
+    if stream.stop_requested:
+        begun.stream = end(log, stream.id, Outcome(EndReason(stream.stop_requested))) or stream
+    else:
+        _begin(log, stream)
+    return begun
+
+
+def first_token(stream: Stream, seconds: float) -> Callable[[LogTransaction], Sequence[Entry]]:
+    """What is stored with the first batch: the state, the time, and the status that goes before the text."""
+
+    def work(log: LogTransaction) -> Sequence[Entry]:
+        Stream.objects.filter(id=stream.id, state=StreamState.THINKING).update(
+            state=StreamState.STREAMING, first_token_seconds=seconds
+        )
+        return [wire.status(stream, StreamState.STREAMING)]
+
+    return work
+
+
+def end(
+    log: LogTransaction, stream_id: UUID, outcome: Outcome, entries: Sequence[Entry] = (), *, force: bool = False
+) -> Stream | None:
+    """The stream's last text, its terminal event, its message and its state; None if it has ended before.
+
+    The message is what the log holds: exactly what viewers were given. Raises TurnLost if a newer turn has the log;
+    `force` is for those who end what another process left, and does not mind.
+    """
+    stream = _locked(stream_id)
+    if stream.state in ENDED:
+        return None
+    state = end_state(outcome.reason)
+    assert state in NEXT[StreamState(stream.state)]
+    stream.state, stream.reason, stream.ended_at = state, outcome.reason, timezone.now()
+    stream.error_message, stream.retryable = outcome.error_message, outcome.retryable
+    stream.prompt_tokens, stream.completion_tokens = outcome.prompt_tokens, outcome.completion_tokens
+    stream.tokens, stream.batches, stream.text_bytes = outcome.tokens, outcome.batches, outcome.text_bytes
+    stream.duration_seconds = outcome.duration_seconds
+    if stream.duration_seconds is None:
+        stream.duration_seconds = max(0.0, (stream.ended_at - stream.created_at).total_seconds())
+    if stream.started_at is None:
+        _announce_late(log, stream)
+        log.append(stream.session_id, wire.terminal(stream))
+    else:
+        turn = None if force else stream.turn
+        if log.append(stream.session_id, *entries, wire.terminal(stream), turn=turn) is None:
+            raise TurnLost
+        log.close_turn(stream.session_id, stream.turn)
+    texts = [wire.token_text(data) for data in log.data_of(stream.session_id, stream.id, wire.TOKEN)]
+    Message.objects.filter(stream=stream).update(text="".join(texts), state=state, reason=outcome.reason)
+    if force:
+        stream.batches, stream.text_bytes = len(texts), sum(len(text.encode()) for text in texts)
+    stream.save()
+    return stream
+
+
+def request_stop(session_id: UUID, stream_id: UUID | None, reason: EndReason) -> list[UUID]:
+    """Which streams of the session are to end, from now on durably: this one, or all that are unfinished."""
+    unfinished = Stream.objects.filter(session_id=session_id, state__in=UNFINISHED)
+    if stream_id is not None:
+        unfinished = unfinished.filter(id=stream_id)
+    stream_ids = list(unfinished.values_list("id", flat=True))
+    unfinished.filter(stop_requested="").update(stop_requested=reason)
+    return stream_ids
+
+
+# --- parts of accepting ---
+
+
+def _repeated(request: PromptRequest) -> Accepted | None:
+    if not request.idempotency_key:
+        return None
+    key = (
+        IdempotencyKey.objects.select_related("stream__prompt")
+        .filter(caller=request.caller_label, session_id=request.session_id, key=request.idempotency_key)
+        .first()
+    )
+    if key is None:
+        return None
+    if key.body_digest != request.body_digest:
+        raise IdempotencyMismatch
+    return Accepted(key.stream, key.seq, repeated=True)
+
+
+def _make_way(request: PromptRequest, before: list[Stream]) -> None:
+    if request.if_busy == Stream.IfBusy.REJECT:
+        raise SessionBusy
+    if request.if_busy == Stream.IfBusy.ENQUEUE:
+        if len([other for other in before if other.state == StreamState.QUEUED]) >= settings.CHAT_QUEUE_LIMIT:
+            raise SessionBusy(
+                f"{settings.CHAT_QUEUE_LIMIT} prompts are waiting in this session already (`CHAT_QUEUE_LIMIT`)."
+            )
+        return
+    Stream.objects.filter(id__in=[other.id for other in before], stop_requested="").update(
+        stop_requested=EndReason.INTERRUPTED
+    )
+
+
+def _store(session: ChatSession, request: PromptRequest, lease_id: UUID | None, undoes: int | None) -> Stream:
+    session.turns += 1
+    session.active_at = timezone.now()
+    session.save(update_fields=["turns", "active_at"])
+    parent = session.messages.order_by("-position").values_list("id", flat=True).first()
+    prompt = Message(
+        session=session, position=2 * session.turns, role=Message.Role.USER, text=request.text, parent_id=parent
+    )
+    answer = Message(
+        session=session,
+        position=2 * session.turns + 1,
+        role=Message.Role.ASSISTANT,
+        state=StreamState.QUEUED,
+        parent_id=prompt.id,
+    )
+    Message.objects.bulk_create([prompt, answer])
+    return Stream.objects.create(
+        id=uuid4(),
+        session=session,
+        turn=session.turns,
+        prompt=prompt,
+        message=answer,
+        lease_id=lease_id,
+        if_busy=request.if_busy,
+        on_disconnect=request.on_disconnect,
+        model=request.model,
+        options=request.options,
+        rollback_from=undoes if request.if_busy == Stream.IfBusy.ROLLBACK else None,
+    )
+
+
+def _title(log: LogTransaction, session: ChatSession, text: str) -> None:
+    """The first prompt's first line names the session, until somebody renames it."""
+    if session.title:
+        return
+    line = text.strip().splitlines()[0].strip()
+    session.title = line if len(line) <= TITLE_CHARACTERS else line[: TITLE_CHARACTERS - 1].rstrip() + "…"
+    session.save(update_fields=["title"])
+    log.append(session.id, wire.session(session.title))
+
+
+# --- parts of beginning and ending ---
+
+
+def _locked(stream_id: UUID) -> Stream:
+    return Stream.objects.select_for_update(of=("self",)).select_related("session", "prompt").get(id=stream_id)
+
+
+def _begin(log: LogTransaction, stream: Stream) -> None:
+    if not log.open_turn(stream.session_id, stream.turn):
+        raise TurnLost
+    stream.state, stream.started_at = StreamState.THINKING, timezone.now()
+    stream.queued_seconds = max(0.0, (stream.started_at - stream.created_at).total_seconds())
+    stream.save(update_fields=["state", "started_at", "queued_seconds"])
+    entries = [wire.status(stream, StreamState.THINKING)]
+    if stream.prompt is not None and stream.prompt.seq is None:
+        entries.append(wire.prompt(stream, stream.prompt))
+        _announce(stream, log.append(stream.session_id, *entries, turn=stream.turn))
+    else:
+        log.append(stream.session_id, *entries, turn=stream.turn)
+
+
+def _announce_late(log: LogTransaction, stream: Stream) -> None:
+    """A prompt that never began is still a prompt that was made: viewers are shown it before its end."""
+    if stream.prompt is not None and stream.prompt.seq is None:
+        _announce(stream, log.append(stream.session_id, wire.prompt(stream, stream.prompt)))
+
+
+def _announce(stream: Stream, seq: int | None) -> None:
+    assert stream.prompt is not None
+    stream.prompt.seq = seq
+    Message.objects.filter(id__in=[stream.prompt_id, stream.message_id]).update(seq=seq)
+
+
+def _roll_back(log: LogTransaction, stream: Stream) -> None:
+    undone: list[Any] = list(
+        stream.session.streams.filter(
+            turn__gte=stream.rollback_from, turn__lt=stream.turn, reason=EndReason.INTERRUPTED
+        ).values_list("prompt_id", "message_id")
+    )
+    message_ids = [message_id for pair in undone for message_id in pair if message_id is not None]
+    if message_ids:
+        Message.objects.filter(id__in=message_ids).delete()
+        log.append(stream.session_id, wire.removed(message_ids))
+        newest = stream.session.messages.filter(position__lt=2 * stream.turn).order_by("-position").first()
+        Message.objects.filter(session=stream.session, position=2 * stream.turn).update(parent=newest)

@@ -1,0 +1,99 @@
+"""The event bus of one process: `publish` stores an event and tells every viewer, whatever process they are in.
+
+One bus belongs to one event loop; `current()` makes it on first use, since Daphne has no lifespan (`traps.md` 21).
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+from uuid import UUID
+from weakref import WeakKeyDictionary
+
+import structlog
+from asgiref.sync import async_to_sync
+
+from events.core.event import encode_data
+from events.event_log import EventLog
+from events.groups import Signal
+from events.hub import Hub
+from events.log_transaction import Entry, LogTransaction
+from events.viewer import Viewer
+
+logger = structlog.get_logger(__name__)
+T = TypeVar("T")
+
+
+class EventBus:
+    """Log, hub and publishers, put together."""
+
+    def __init__(self) -> None:
+        self.hub = Hub()
+        self.log = EventLog(self.hub.announce)
+        self.hub.start(self.log)
+
+    async def publish(self, session_id: UUID, type: str, data: Mapping[str, Any]) -> int:
+        """One event of the session itself, not of a stream: its seq, once it is durable."""
+        seq = await self.log.append(session_id, [Entry(type, encode_data(data))])
+        assert seq is not None  # without a turn nothing is refused
+        return seq
+
+    async def transaction(self, work: Callable[[LogTransaction], T]) -> T:
+        """See `EventLog.transaction`."""
+        return await self.log.transaction(work)
+
+    def signal(self, session_id: UUID, name: str, data: str) -> None:
+        """News to whoever listens to the session, in any process; may be lost."""
+        self.hub.signal(session_id, Signal(name, data))
+
+    def viewer(self, session_id: UUID, after: int) -> Viewer:
+        return Viewer(self.hub, self.log, session_id, after)
+
+    async def aclose(self) -> None:
+        """Writes what waits, discards the groups, ends tasks and threads. Idempotent."""
+        await self.log.aclose()
+        await self.hub.aclose()
+        logger.info("events_bus_closed")
+
+
+_buses: WeakKeyDictionary[asyncio.AbstractEventLoop, EventBus] = WeakKeyDictionary()
+
+
+def current() -> EventBus:
+    """The running loop's bus."""
+    loop = asyncio.get_running_loop()
+    bus = _buses.get(loop)
+    if bus is None:
+        bus = _buses[loop] = EventBus()
+    return bus
+
+
+def exists() -> bool:
+    """Whether the running loop has a bus."""
+    try:
+        return asyncio.get_running_loop() in _buses
+    except RuntimeError:
+        return False
+
+
+async def close_current() -> None:
+    """Closes the running loop's bus, if it has one."""
+    if bus := _buses.pop(asyncio.get_running_loop(), None):
+        await bus.aclose()
+
+
+def publish(session_id: UUID, type: str, data: Mapping[str, Any]) -> int:
+    """`EventBus.publish` for code that is not async (the shell, a command): the event is stored before it returns.
+
+    From a thread under Daphne it uses the server's loop. Elsewhere it makes a bus for this one call; then only
+    processes behind a shared channel layer hear of it at once, the others within two seconds.
+    """
+    return async_to_sync(_publish)(session_id, type, data)
+
+
+async def _publish(session_id: UUID, type: str, data: Mapping[str, Any]) -> int:
+    own = not exists()
+    try:
+        return await current().publish(session_id, type, data)
+    finally:
+        if own:
+            await close_current()

@@ -1,0 +1,179 @@
+"""Responses that stay open: the one place where Channels is overridden.
+
+As shipped, `AsyncHttpConsumer` sees no disconnect while `handle()` runs (Daphne cancels it 10 s later), and hops
+through the one shared database thread before every message, behind any slow query of any consumer
+(django/channels#1249, #1302). Here the response is one task and the wait for the disconnect another; whichever ends
+first ends both.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Literal
+
+from channels.generic.http import AsyncHttpConsumer
+
+from events import bus
+from events.conf import conf
+from events.core import sse
+from events.core.event import Event, encode_data
+from events.groups import Signal
+from events.viewer import Delivered, Lost, Viewer
+
+SSE_HEADERS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-store, no-transform"),
+    (b"x-accel-buffering", b"no"),
+    (b"x-content-type-options", b"nosniff"),
+]
+
+Receive = Callable[[], Awaitable[Any]]
+
+
+class LongResponseConsumer(AsyncHttpConsumer):
+    """`respond(body)` writes the response, for as long as it takes; it is cancelled as soon as the client leaves.
+
+    `disconnect()` runs exactly once after it, whatever ended it.
+    """
+
+    async def __call__(self, scope: Any, receive: Receive, send: Any) -> None:
+        self.scope, self.base_send = scope, send
+        tasks: set[asyncio.Task[None]] = set()
+        try:
+            body = await self._body(receive)
+            if body is None:
+                return
+            loop = asyncio.get_running_loop()
+            responding = loop.create_task(self.respond(body))
+            tasks = {responding, loop.create_task(self._left(receive))}
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if responding.done():
+                responding.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            try:
+                await asyncio.gather(*tasks, return_exceptions=True)
+            finally:
+                await self.disconnect()
+
+    async def respond(self, body: bytes) -> None:
+        """Sends the headers, then bodies, the last one with `more_body=False`."""
+        raise NotImplementedError
+
+    async def _body(self, receive: Receive) -> bytes | None:
+        """The request's body (bounded before it comes here, `CHAT_MAX_BODY_BYTES`); None if the client left."""
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return None
+            self.body.append(message.get("body", b""))
+            if not message.get("more_body"):
+                return b"".join(self.body)
+
+    async def _left(self, receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+
+class EventStreamConsumer(LongResponseConsumer):
+    """A viewer's response. Subclasses say who it is and what it follows; `follow` does the rest.
+
+    `limited`: the response ends cleanly after `EVENTS_MAX_CONNECTION_BYTES` or `_SECONDS`, between two events, which
+    is what bounds the memory of a reader that does not read; its client comes back with its cursor.
+    """
+
+    limited = True
+    started = False  # the headers have been sent
+    viewer: Viewer | None = None
+
+    async def snapshot(self) -> tuple[int, dict[str, Any]]:
+        """The session as it stands, and the seq for which that is true."""
+        raise NotImplementedError
+
+    async def allowed(self) -> bool:
+        """Asked again on each heartbeat: what was allowed on opening may be no more."""
+        return True
+
+    def wants(self, event: Event) -> bool:
+        """Whether this viewer is given the event."""
+        return True
+
+    def is_last(self, event: Event) -> bool:
+        """Whether the response ends with this event."""
+        return False
+
+    def on_signal(self, signal: Signal) -> bytes | None:
+        """A frame that is sent at once, and ends the response."""
+        return None
+
+    async def follow(self, viewer: Viewer, *, snapshot: Literal["", "first", "reset"] = "") -> None:
+        """Everything after the viewer's cursor, until the last event, a limit, or the end of its permission.
+
+        Before that a snapshot: the `first`, or one that takes the place of what the reader had (`reset`).
+        """
+        self.viewer = viewer
+        loop = asyncio.get_running_loop()
+        closes_at = loop.time() + conf.max_connection_seconds
+        sent_bytes = 0
+        self.started = True
+        await self.send_headers(status=200, headers=SSE_HEADERS)
+        await self.send_body(sse.RETRY, more_body=True)  # nothing is on the wire before the first body
+        if snapshot:
+            await self._send_snapshot(viewer, reset=snapshot == "reset")
+        beat = loop.time() + conf.heartbeat_seconds
+        timer = loop.call_at(beat, viewer.wake)
+        try:
+            while not (self.limited and self._enough(sent_bytes, closes_at)):
+                if viewer.signal is not None and (frame := self.on_signal(viewer.signal)):
+                    await self.send_body(frame, more_body=False)
+                    return
+                if loop.time() >= beat:
+                    if not await self.allowed():
+                        break
+                    await self._send_ping(viewer)
+                    beat = loop.time() + conf.heartbeat_seconds
+                    timer = loop.call_at(beat, viewer.wake)
+                delivered = await viewer.next()
+                if isinstance(delivered, Lost):
+                    sent_bytes += await self._send_snapshot(viewer, reset=True)
+                    continue
+                frames, last = self._frames(delivered)
+                if frames:
+                    sent_bytes += len(frames)
+                    await self.send_body(frames, more_body=not last)
+                if last:
+                    return
+        finally:
+            timer.cancel()
+        await self.send_body(b"", more_body=False)
+
+    async def disconnect(self) -> None:
+        """Leaves the hub, which discards the session's group with its last viewer."""
+        if self.viewer is not None:
+            self.viewer.leave()
+
+    def _enough(self, sent_bytes: int, closes_at: float) -> bool:
+        over = sent_bytes >= conf.max_connection_bytes or asyncio.get_running_loop().time() >= closes_at
+        return over or bus.current().hub.closing
+
+    def _frames(self, delivered: Sequence[Delivered]) -> tuple[bytes, bool]:
+        frames = []
+        for event, frame in delivered:
+            if self.wants(event):
+                frames.append(frame)
+                if self.is_last(event):
+                    return b"".join(frames), True
+        return b"".join(frames), False
+
+    async def _send_snapshot(self, viewer: Viewer, *, reset: bool) -> int:
+        seq, data = await self.snapshot()
+        if reset:
+            data = {**data, "reset": True}
+        frame = sse.encode_frame("snapshot", encode_data(data), seq)
+        viewer.start_at(seq, read_log=True)
+        await self.send_body(frame, more_body=True)
+        return len(frame)
+
+    async def _send_ping(self, viewer: Viewer) -> None:
+        head = max(viewer.cursor_seq, bus.current().hub.heads.get(viewer.session_id, 0))
+        await self.send_body(sse.encode_frame("ping", encode_data({"seq": head})), more_body=True)

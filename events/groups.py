@@ -1,0 +1,69 @@
+"""A session's group, and what travels through it: events and signals, as layer messages of one fixed type.
+
+Channels calls the handler that a message's `type` names, so nothing a client sent ever gets into it (`traps.md` 11).
+All values are text and integers: what every layer's serialiser carries unchanged.
+"""
+
+from typing import Any, Final, Literal, NamedTuple, TypedDict
+from uuid import UUID
+
+from events.core.event import Event
+
+MESSAGE_TYPE: Final = "session.event"
+
+
+class LayerMessage(TypedDict):
+    """`seq` 0 is a signal: news that is not stored, named by `name`."""
+
+    type: Literal["session.event"]
+    session: str
+    seq: int
+    name: str
+    data: str
+    stream: str | None
+
+
+class Signal(NamedTuple):
+    """A word between processes that nobody stores: `stop`, for example. May be lost; something durable backs it."""
+
+    name: str
+    data: str
+
+
+def group_name(session_id: UUID) -> str:
+    return f"session.{session_id.hex}"
+
+
+def event_message(session_id: UUID, event: Event) -> LayerMessage:
+    return {
+        "type": MESSAGE_TYPE,
+        "session": session_id.hex,
+        "seq": event.seq,
+        "name": event.type,
+        "data": event.data,
+        "stream": event.stream_id,
+    }
+
+
+def signal_message(session_id: UUID, signal: Signal) -> LayerMessage:
+    return {
+        "type": MESSAGE_TYPE,
+        "session": session_id.hex,
+        "seq": 0,
+        "name": signal.name,
+        "data": signal.data,
+        "stream": None,
+    }
+
+
+def parse(message: dict[str, Any]) -> tuple[str, Event | Signal] | None:
+    """The session (hex) and what came; None for what another version of this program may have sent."""
+    try:
+        if message["type"] != MESSAGE_TYPE:
+            return None
+        if message["seq"]:
+            event = Event(message["seq"], message["name"], message["data"], message["stream"])
+            return message["session"], event
+        return message["session"], Signal(message["name"], message["data"])
+    except KeyError:
+        return None

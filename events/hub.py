@@ -1,0 +1,254 @@
+"""One channel, one receive loop a process: joined to the group of each session that somebody here listens to.
+
+The layer may lose anything at any time. So the hub tells its listeners when it may have (`on_loss`), and every 2 s
+compares their cursors with the heads of the log, in one query. It lives through the layer's absence: every call to it
+has a time limit, and the groups are joined anew every 60 s and after any error (`traps.md` 26, 32, 33).
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable
+from typing import Any, Protocol
+from uuid import UUID
+
+import structlog
+from channels.layers import get_channel_layer
+
+from events.conf import conf
+from events.core import sse
+from events.core.event import Event
+from events.event_log import Committed, EventLog
+from events.exceptions import StorageUnavailable, TooManyViewers
+from events.groups import LayerMessage, Signal, event_message, group_name, parse, signal_message
+
+logger = structlog.get_logger(__name__)
+
+CHECK_SECONDS = 2.0
+REJOIN_SECONDS = 60.0
+LAYER_TIMEOUT_SECONDS = 2.0
+_ANNOUNCEMENTS = 20_000  # waiting for a slow layer; beyond, news is dropped and the 2 s check repairs it
+
+
+class Listener(Protocol):
+    """Who is told what happens in one session. The methods return at once and never raise."""
+
+    session_id: UUID
+
+    @property
+    def cursor_seq(self) -> int | None:
+        """The last seq it has been given; None: it does not follow the log."""
+        ...
+
+    def on_event(self, event: Event, frame: bytes) -> None: ...
+
+    def on_signal(self, signal: Signal) -> None: ...
+
+    def on_loss(self) -> None: ...
+
+
+class Hub:
+    """Belongs to one event loop."""
+
+    def __init__(self) -> None:
+        self.layer: Any = get_channel_layer()
+        self.listeners: dict[UUID, set[Listener]] = {}
+        self.viewers = 0
+        self.closing = False
+        self.heads: dict[UUID, int] = {}  # as far as is known here, of sessions that are listened to
+        self._by_hex: dict[str, set[Listener]] = {}
+        self._joined: set[UUID] = set()
+        self._settling: dict[UUID, asyncio.Lock] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._announcements: list[tuple[str, LayerMessage]] = []
+        self._announcing: asyncio.Event = asyncio.Event()
+        self._channel = ""
+        self._has_channel = asyncio.Event()
+        self._overflows = 0
+        self._no_viewers = asyncio.Event()
+
+    def start(self, log: EventLog) -> None:
+        self._log = log
+        for coroutine in (self._receive(), self._announce(), self._check(), self._rejoin()):
+            self._spawn(coroutine)
+
+    async def join(self, listener: Listener) -> None:
+        """From its return on, the listener is told; what happened before is in the log. Leave it again, always.
+
+        Raises TooManyViewers. A layer that is away does not fail it: the 2 s check serves the listener meanwhile.
+        """
+        if listener.cursor_seq is not None:
+            if self.viewers >= conf.max_viewers:
+                raise TooManyViewers
+            self.viewers += 1
+        listeners = self.listeners.setdefault(listener.session_id, set())
+        self._by_hex[listener.session_id.hex] = listeners
+        listeners.add(listener)
+        if listener.session_id not in self._joined:
+            await self._settle(listener.session_id)
+
+    def leave(self, listener: Listener) -> None:
+        """With its last listener the session's group is discarded, in the background. Idempotent."""
+        listeners = self.listeners.get(listener.session_id)
+        if listeners is None or listener not in listeners:
+            return
+        listeners.discard(listener)
+        if listener.cursor_seq is not None:
+            self.viewers -= 1
+            if self.closing and not self.viewers:
+                self._no_viewers.set()
+        if not listeners:
+            del self.listeners[listener.session_id], self._by_hex[listener.session_id.hex]
+            self.heads.pop(listener.session_id, None)
+            self._spawn(self._settle(listener.session_id))
+
+    def announce(self, committed: Committed) -> None:
+        """Tells the groups of events that are durable now, in their order."""
+        self._send([(group_name(session_id), event_message(session_id, event)) for session_id, event in committed])
+
+    def signal(self, session_id: UUID, signal: Signal) -> None:
+        """Tells the session's group something that is not stored."""
+        self._send([(group_name(session_id), signal_message(session_id, signal))])
+
+    async def release(self) -> None:
+        """Lets the viewers go: their responses end cleanly, and they come back to another process."""
+        self.closing = True
+        self._lose(list(self.listeners))
+        if self.viewers:
+            await self._no_viewers.wait()
+
+    async def aclose(self) -> None:
+        """Discards the groups and ends the loops."""
+        self.listeners.clear()
+        self._by_hex.clear()
+        await asyncio.gather(*(self._settle(session_id) for session_id in list(self._joined)))
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # --- inside ---
+
+    def _spawn(self, coroutine: Any) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _call(self, call: Awaitable[Any]) -> bool:
+        """Whether the layer did it, in time. Its errors are many (each client library's own) and all mean: away."""
+        try:
+            async with asyncio.timeout(LAYER_TIMEOUT_SECONDS):
+                await call
+        except Exception as error:
+            logger.warning("layer_error", err=repr(error))
+            return False
+        return True
+
+    async def _settle(self, session_id: UUID) -> None:
+        """Makes the membership what the listeners want: in order, however quickly they come and go."""
+        lock = self._settling.setdefault(session_id, asyncio.Lock())
+        async with lock:
+            if not self._channel and not await self._call(self._has_channel.wait()):
+                return  # `_receive` joins all groups as soon as it has one
+            wanted, joined = session_id in self.listeners, session_id in self._joined
+            if wanted and not joined:
+                if await self._call(self.layer.group_add(group_name(session_id), self._channel)):
+                    self._joined.add(session_id)
+            elif joined and not wanted:
+                self._joined.discard(session_id)
+                await self._call(self.layer.group_discard(group_name(session_id), self._channel))
+        if session_id not in self.listeners and session_id not in self._joined:
+            self._settling.pop(session_id, None)
+
+    def _send(self, messages: list[tuple[str, LayerMessage]]) -> None:
+        if len(self._announcements) + len(messages) > _ANNOUNCEMENTS:
+            logger.warning("announcements_dropped", count=len(messages))
+            return
+        self._announcements += messages
+        self._announcing.set()
+
+    async def _announce(self) -> None:
+        while True:
+            await self._announcing.wait()
+            self._announcing.clear()
+            while self._announcements:
+                messages, self._announcements = self._announcements, []
+                if hasattr(self.layer, "group_send_many"):
+                    await self._call(self.layer.group_send_many(messages))
+                    continue
+                for group, message in messages:
+                    if not await self._call(self.layer.group_send(group, message)):
+                        break  # the layer is away: the rest of this round is in the log
+
+    async def _receive(self) -> None:
+        while True:
+            try:
+                if not self._channel:
+                    self._channel = await self.layer.new_channel("hub.")
+                    self._has_channel.set()
+                message = await self.layer.receive(self._channel)
+            except Exception as error:
+                logger.warning("layer_error", err=repr(error))
+                self._joined.clear()
+                self._lose(list(self.listeners))
+                await asyncio.sleep(random.uniform(0.2, 1.0))  # noqa: S311  (all processes met the same error)
+                await self._join_again()
+                continue
+            self._hand_over(message)
+
+    def _hand_over(self, message: dict[str, Any]) -> None:
+        overflows = getattr(self.layer, "overflows", None)
+        if overflows is not None and overflows(self._channel) != self._overflows:
+            self._overflows = overflows(self._channel)
+            logger.warning("layer_overflow", total=self._overflows)
+            self._lose(list(self.listeners))
+        parsed = parse(message)
+        if parsed is None:
+            logger.warning("layer_message_unknown")
+            return
+        session_hex, news = parsed
+        listeners = self._by_hex.get(session_hex)
+        if not listeners:
+            return
+        if isinstance(news, Event):
+            frame = sse.encode(news)  # once a process, not once a viewer
+            for listener in tuple(listeners):
+                listener.on_event(news, frame)
+        else:
+            for listener in tuple(listeners):
+                listener.on_signal(news)
+
+    def _lose(self, session_ids: list[UUID]) -> None:
+        for session_id in session_ids:
+            for listener in tuple(self.listeners.get(session_id, ())):
+                listener.on_loss()
+
+    async def _check(self) -> None:
+        while True:
+            await asyncio.sleep(CHECK_SECONDS)
+            followed = [
+                session_id
+                for session_id, listeners in self.listeners.items()
+                if any(listener.cursor_seq is not None for listener in listeners)
+            ]
+            if not followed:
+                continue
+            try:
+                heads = await self._log.heads(followed)
+            except StorageUnavailable as error:
+                logger.warning("heads_unreadable", err=repr(error.__cause__))
+                continue
+            for session_id, head in heads.items():
+                if session_id in self.listeners:
+                    self.heads[session_id] = head
+                for listener in tuple(self.listeners.get(session_id, ())):
+                    if listener.cursor_seq is not None and listener.cursor_seq < head:
+                        listener.on_loss()
+
+    async def _rejoin(self) -> None:
+        while True:
+            await asyncio.sleep(REJOIN_SECONDS)
+            await self._join_again()
+
+    async def _join_again(self) -> None:
+        self._joined.clear()
+        for session_id in list(self.listeners):
+            await self._settle(session_id)

@@ -1,0 +1,61 @@
+"""What is read from the log: pages of events, and heads. In raw SQL, on the log's reader threads."""
+
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+from django.db import connection
+
+from events.core.event import Event
+
+PAGE_EVENTS = 500
+_HEADS_PER_STATEMENT = 5_000
+
+
+class Page(NamedTuple):
+    """Events after a cursor, in order. `lost`: the next one is not stored (pruned, or cursor beyond head)."""
+
+    events: list[Event]
+    head: int
+    lost: bool
+
+
+def read_page(session_id: UUID, after: int) -> Page:
+    """At most `PAGE_EVENTS` events. The head is read first, so an event up to it that is missing has been pruned."""
+    key = _key(session_id)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT seq FROM events_head WHERE session_id = %s", [key])
+        row = cursor.fetchone()
+        head = 0 if row is None else int(row[0])
+        cursor.execute(
+            "SELECT seq, type, data, stream_id FROM events_event WHERE session_id = %s AND seq > %s"
+            " ORDER BY seq LIMIT %s",
+            [key, after, PAGE_EVENTS],
+        )
+        events = [Event(row[0], row[1], row[2], _hex(row[3])) for row in cursor.fetchall()]
+    lost = after > head and not events
+    if after < head:
+        lost = not events or events[0].seq != after + 1
+    return Page(events, max(head, events[-1].seq if events else 0), lost)
+
+
+def read_heads(session_ids: Collection[UUID]) -> dict[UUID, int]:
+    """The heads of these sessions; one that has no events is left out."""
+    heads: dict[UUID, int] = {}
+    by_key = {_key(session_id): session_id for session_id in session_ids}
+    keys: Sequence[UUID | str] = list(by_key)
+    with connection.cursor() as cursor:
+        for start in range(0, len(keys), _HEADS_PER_STATEMENT):
+            part = keys[start : start + _HEADS_PER_STATEMENT]
+            marks = ", ".join(["%s"] * len(part))
+            cursor.execute(f"SELECT session_id, seq FROM events_head WHERE session_id IN ({marks})", part)  # noqa: S608
+            heads.update((by_key[key], seq) for key, seq in cursor.fetchall())
+    return heads
+
+
+def _key(identifier: UUID) -> UUID | str:
+    return identifier if connection.vendor == "postgresql" else identifier.hex
+
+
+def _hex(stored: UUID | str | None) -> str | None:
+    return stored.hex if isinstance(stored, UUID) else stored

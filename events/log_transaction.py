@@ -1,0 +1,150 @@
+"""One transaction of the event log: fences, numbers and stores events, in raw SQL. Runs on the log's writer thread.
+
+Whoever appends tells the turn it writes for; the database compares it with the session's own in the statement that
+numbers the events, so a writer that has been overtaken is refused by a row count, whatever it believes.
+"""
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.db import connection
+
+from events.core.event import Event
+
+# SQLite takes 32,766 parameters a statement; three a session here.
+_SESSIONS_PER_STATEMENT = 5_000
+
+
+class Entry(NamedTuple):
+    """An event that has no `seq` yet. `data` is compact JSON (`events.core.event.encode_data`)."""
+
+    type: str
+    data: str
+    stream_id: UUID | None = None
+
+
+class Append(NamedTuple):
+    """Entries for one session. With a `turn` they are refused unless it is the session's current one."""
+
+    session_id: UUID
+    entries: Sequence[Entry]
+    turn: int | None = None
+
+
+class LogTransaction:
+    """What a unit of work may do to the log. `committed` collects the events, in the order of each session's seq."""
+
+    def __init__(self) -> None:
+        self.committed: list[tuple[UUID, Event]] = []
+        self._postgresql = connection.vendor == "postgresql"
+        self._now = time.time()
+
+    def append(self, session_id: UUID, *entries: Entry, turn: int | None = None) -> int | None:
+        """The seq of the last entry; None if the turn is not the session's current one (nothing was written)."""
+        return self.append_all([Append(session_id, entries, turn)])[0]
+
+    def append_all(self, appends: Sequence[Append]) -> list[int | None]:
+        """As `append`, for several sessions at once, each at most once, in two statements."""
+        heads: dict[str, int] = {}
+        for start in range(0, len(appends), _SESSIONS_PER_STATEMENT):
+            part = sorted(appends[start : start + _SESSIONS_PER_STATEMENT], key=lambda append: append.session_id)
+            heads.update(self._advance(part))
+        rows: list[tuple[Any, ...]] = []
+        lasts: list[int | None] = []
+        for append in appends:
+            last = heads.get(append.session_id.hex)
+            lasts.append(last)
+            if last is None:
+                continue
+            seq = last - len(append.entries)
+            session_key = self._key(append.session_id)
+            for entry in append.entries:
+                seq += 1
+                stream_hex = None if entry.stream_id is None else entry.stream_id.hex
+                rows.append((session_key, seq, stream_hex, entry.type, entry.data, self._now))
+                self.committed.append((append.session_id, Event(seq, entry.type, entry.data, stream_hex)))
+        if rows:
+            self._insert(rows)
+        return lasts
+
+    def open_turn(self, session_id: UUID, turn: int) -> bool:
+        """From now on the session's log takes events of this turn only. False: a higher turn holds it already."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "INSERT INTO events_head (session_id, seq, turn, open) VALUES (%s, 0, %s, %s) ON CONFLICT (session_id)"
+                " DO UPDATE SET turn = excluded.turn, open = excluded.open WHERE events_head.turn < excluded.turn",
+                [self._key(session_id), turn, True],
+            )
+            return bool(cursor.rowcount == 1)
+
+    def close_turn(self, session_id: UUID, turn: int) -> None:
+        """From now on the session's log refuses this turn; a process that sleeps through its own end may wake."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "UPDATE events_head SET open = %s WHERE session_id = %s AND turn = %s",
+                [False, self._key(session_id), turn],
+            )
+
+    def head(self, session_id: UUID) -> int:
+        """The session's last seq; 0 for a log that has no events yet."""
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT seq FROM events_head WHERE session_id = %s", [self._key(session_id)])
+            row = cursor.fetchone()
+        return 0 if row is None else int(row[0])
+
+    def data_of(self, session_id: UUID, stream_id: UUID, type: str) -> list[str]:
+        """The data of a stream's stored events of one type, in order: what viewers were given."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT data FROM events_event WHERE session_id = %s AND stream_id = %s AND type = %s ORDER BY seq",
+                [self._key(session_id), self._key(stream_id), type],
+            )
+            return [row[0] for row in cursor.fetchall()]
+
+    def _key(self, identifier: UUID) -> UUID | str:
+        return identifier if self._postgresql else identifier.hex
+
+    def _advance(self, part: Sequence[Append]) -> Iterable[tuple[str, int]]:
+        """Moves the heads whose turn fits; gives (session hex, new head) of those. In order of id: no deadlocks."""
+        parameters: list[Any] = []
+        for append in part:
+            parameters += (self._key(append.session_id), append.turn, len(append.entries))
+        with connection.cursor() as cursor:
+            if turnless := [(self._key(append.session_id), False) for append in part if append.turn is None]:
+                cursor.executemany(
+                    "INSERT INTO events_head (session_id, seq, turn, open) VALUES (%s, 0, 0, %s)"
+                    " ON CONFLICT DO NOTHING",
+                    turnless,
+                )
+            if self._postgresql:
+                values = ", ".join(["(%s::uuid, %s::bigint, %s::bigint)"] * len(part))
+                # The row locks are taken by the sorted sub-select: UPDATE … FROM has no order of its own.
+                cursor.execute(
+                    f"WITH v (session_id, turn, n) AS (VALUES {values}), locked AS MATERIALIZED ("  # noqa: S608
+                    " SELECT h.session_id FROM events_head h JOIN v USING (session_id) ORDER BY 1 FOR UPDATE OF h)"
+                    " UPDATE events_head AS h SET seq = h.seq + v.n FROM v JOIN locked USING (session_id)"
+                    " WHERE h.session_id = v.session_id AND (v.turn IS NULL OR (h.open AND h.turn = v.turn))"
+                    " RETURNING h.session_id, h.seq",
+                    parameters,
+                )
+                return [(row[0].hex, row[1]) for row in cursor.fetchall()]
+            values = ", ".join(["(%s, %s, %s)"] * len(part))
+            cursor.execute(
+                f"WITH v (session_id, turn, n) AS (VALUES {values})"  # noqa: S608
+                " UPDATE events_head SET seq = events_head.seq + v.n FROM v"
+                " WHERE events_head.session_id = v.session_id"
+                " AND (v.turn IS NULL OR (open AND events_head.turn = v.turn))"
+                " RETURNING events_head.session_id, events_head.seq",
+                parameters,
+            )
+            return [(row[0], row[1]) for row in cursor.fetchall()]
+
+    def _insert(self, rows: list[tuple[Any, ...]]) -> None:
+        with connection.cursor() as cursor:
+            cursor.executemany(
+                "INSERT INTO events_event (session_id, seq, stream_id, type, data, created_at)"
+                " VALUES (%s, %s, %s, %s, %s, %s)",
+                rows,
+            )

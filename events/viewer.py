@@ -1,0 +1,123 @@
+"""One connected reader of a session's events: a cursor, a bounded queue that the hub fills, and the log behind it.
+
+What a viewer is given is contiguous: exactly the next seq is taken from the queue, an older one is dropped, and
+before a newer one the gap is read from the log. The queue may overflow: then it is emptied, and the log is read.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+from events.core import sse
+from events.core.cursor import Cursor, Step
+from events.core.event import Event
+from events.event_log import EventLog
+from events.groups import Signal
+from events.hub import Hub
+
+QUEUE_EVENTS = 256  # about 18 s of one stream; a viewer that is further behind reads the log
+
+
+class Delivered(NamedTuple):
+    """An event and its SSE frame, which all viewers of a process share."""
+
+    event: Event
+    frame: bytes
+
+
+class Lost(NamedTuple):
+    """The next event is stored no more, or the cursor was never given out: only a snapshot helps."""
+
+
+class Viewer:
+    """Join, then ask for `next` until enough, then leave. `after`: the last seq the reader has; 0 for none."""
+
+    def __init__(self, hub: Hub, log: EventLog, session_id: UUID, after: int) -> None:
+        self.session_id = session_id
+        self.gaps = 0
+        self.signal: Signal | None = None  # the newest
+        self._hub = hub
+        self._log = log
+        self._cursor = Cursor(after)
+        self._queue: deque[Delivered] = deque()
+        self._read_log = True
+        self._waiter: asyncio.Future[None] | None = None
+
+    @property
+    def cursor_seq(self) -> int:
+        return self._cursor.seq
+
+    async def join(self) -> None:
+        await self._hub.join(self)
+
+    def leave(self) -> None:
+        self._hub.leave(self)
+        self.wake()
+
+    def start_at(self, seq: int, *, read_log: bool) -> None:
+        """Moves the cursor: a snapshot was given, or (`read_log` false) all after `seq` has come by the hub."""
+        self._cursor = Cursor(seq)
+        self._read_log = read_log
+
+    async def next(self) -> Sequence[Delivered] | Lost:
+        """What comes after the cursor, as soon as there is any. Empty after `wake`."""
+        while True:
+            if self._read_log:
+                self._read_log = False
+                page = await self._log.read(self.session_id, self.cursor_seq)
+                if page.lost:
+                    return Lost()
+                self._read_log = bool(page.events) and page.events[-1].seq < page.head
+                if page.events:
+                    self._cursor = Cursor(page.events[-1].seq)
+                    return [Delivered(event, sse.encode(event)) for event in page.events]
+            if contiguous := self._take():
+                return contiguous
+            if self._read_log:
+                continue
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+            if not self._queue and not self._read_log:
+                return []
+
+    def wake(self) -> None:
+        """Makes a waiting `next` return."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    # --- told by the hub ---
+
+    def on_event(self, event: Event, frame: bytes) -> None:
+        if len(self._queue) >= QUEUE_EVENTS:
+            self._queue.clear()
+            self._read_log = True
+        self._queue.append(Delivered(event, frame))
+        self.wake()
+
+    def on_signal(self, signal: Signal) -> None:
+        self.signal = signal
+        self.wake()
+
+    def on_loss(self) -> None:
+        self._read_log = True
+        self.wake()
+
+    # --- inside ---
+
+    def _take(self) -> list[Delivered]:
+        taken: list[Delivered] = []
+        while self._queue:
+            step = self._cursor.step(self._queue[0].event.seq)
+            if step is Step.GAP:
+                self.gaps += 1
+                self._read_log = True
+                break
+            delivered = self._queue.popleft()
+            if step is Step.NEXT:
+                taken.append(delivered)
+        return taken
