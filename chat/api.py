@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from inspect import iscoroutinefunction
-from typing import Annotated, Any, Literal, cast
+from typing import Any, Literal, cast
 from uuid import UUID
 
 from django.core.exceptions import RequestDataTooBig
@@ -11,7 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllow
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, URLResolver
 from django.views.decorators.csrf import csrf_exempt
-from ninja import Body, NinjaAPI, Query, Router, Status
+from ninja import NinjaAPI, Router, Status
 from ninja.errors import HttpError, ValidationError
 from ninja.parser import Parser
 from ninja.security.base import AuthBase
@@ -20,7 +20,7 @@ from chat import sessions, streams
 from chat.callers import Caller, identify
 from chat.exceptions import ChatError, InvalidRequest, MethodNotAllowed, NotFound, Overloaded, TooLarge, Unauthenticated
 from chat.json_body import read_json
-from chat.models import ChatSession, Stream
+from chat.models import ChatSession, Message, Stream
 from chat.schemas import (
     ErrorBody,
     NewSession,
@@ -35,7 +35,7 @@ from chat.schemas import (
     refusal,
 )
 from chat.session_list import list_sessions, summary, with_activity
-from chat.snapshot import read_snapshot
+from chat.snapshot import MAX_MESSAGES, fold, read_snapshot
 from chat.threads import in_thread
 
 _REFUSALS: Any = {frozenset({400, 401, 403, 404, 405, 413, 415, 503}): ErrorBody}
@@ -68,14 +68,12 @@ router = Router(auth=CallerAuth(), tags=["sessions"])
 
 
 @router.post("/", response={201: SessionSummary, **_REFUSALS}, summary="Begin a session")
-async def create_session(request: CallerRequest, new: Annotated[NewSession, Body()] = _UNNAMED) -> Status[Any]:
+async def create_session(request: CallerRequest, new: NewSession = _UNNAMED) -> Status[Any]:
     return Status(201, await in_thread(_create, request.auth, new.title))
 
 
 @router.get("/", response={200: SessionPage, **_REFUSALS}, summary="Your sessions, newest activity first")
-async def get_sessions(
-    request: CallerRequest, search: Annotated[QueryText, Query()] = "", before: Annotated[QueryText, Query()] = ""
-) -> dict[str, Any]:
+async def get_sessions(request: CallerRequest, search: QueryText = "", before: QueryText = "") -> dict[str, Any]:
     return await in_thread(list_sessions, request.auth, search, before)
 
 
@@ -83,10 +81,10 @@ async def get_sessions(
     "/{uuid:session_id}/",
     response={200: SessionDetail, **_REFUSALS},
     exclude_unset=True,
-    summary="A session with its newest messages",
+    summary="A session with its newest messages, or those before one of them",
 )
-async def get_session(request: CallerRequest, session_id: UUID) -> dict[str, Any]:
-    return await in_thread(_read, request.auth, session_id)
+async def get_session(request: CallerRequest, session_id: UUID, before: UUID | None = None) -> dict[str, Any]:
+    return await in_thread(_read, request.auth, session_id, before)
 
 
 @router.patch("/{uuid:session_id}/", response={200: SessionSummary, **_REFUSALS}, summary="Rename a session")
@@ -113,7 +111,7 @@ async def get_stream(request: CallerRequest, session_id: UUID, stream_id: UUID) 
 
 
 @router.post("/{uuid:session_id}/stop/", response={200: Stopped, **_REFUSALS}, summary="Stop what is running")
-async def stop(request: CallerRequest, session_id: UUID, what: Annotated[Stop, Body()] = _ALL) -> dict[str, bool]:
+async def stop(request: CallerRequest, session_id: UUID, what: Stop = _ALL) -> dict[str, bool]:
     await in_thread(_own, request.auth, session_id)
     return {"stopped": await streams.stop(session_id, what.stream_id)}
 
@@ -124,10 +122,11 @@ class Api(NinjaAPI):
     @property
     def urls(self) -> tuple[list[URLResolver | URLPattern], str, str]:
         patterns, app_name, namespace = super().urls
-        for pattern in patterns:
-            if isinstance(pattern, URLPattern) and iscoroutinefunction(pattern.callback):
-                pattern.callback = _with_methods(pattern.callback)
-        return patterns, app_name, namespace
+        # Ninja's view of its own root is no operation, and not ours to answer with.
+        operations = [each for each in patterns if isinstance(each, URLPattern) and iscoroutinefunction(each.callback)]
+        for operation in operations:
+            operation.callback = _with_methods(operation.callback)
+        return list(operations), app_name, namespace
 
 
 def _with_methods(view: Callable[..., Awaitable[HttpResponseBase]]) -> Callable[..., Awaitable[HttpResponseBase]]:
@@ -158,10 +157,23 @@ def _own(caller: Caller, session_id: UUID) -> ChatSession:
     return session
 
 
-def _read(caller: Caller, session_id: UUID) -> dict[str, Any]:
+def _read(caller: Caller, session_id: UUID, before: UUID | None) -> dict[str, Any]:
     session = _own(caller, session_id)
     seq, transcript = read_snapshot(session_id)
+    if before is not None:
+        transcript["messages"] = _messages_before(session_id, before)
     return {**summary(session), **transcript, "last_seq": seq}
+
+
+def _messages_before(session_id: UUID, message_id: UUID) -> list[Any]:
+    told = Message.objects.filter(session=session_id, seq__isnull=False)
+    position = told.filter(pk=message_id).values_list("position", flat=True).first()
+    if position is None:
+        raise InvalidRequest("There is no such message in this session.", field="before")
+    older = list(told.filter(position__lt=position).order_by("-position")[:MAX_MESSAGES])
+    answered = Stream.objects.filter(message__in=[message.pk for message in older])
+    messages: list[Any] = fold(older, {stream.message_id: stream for stream in answered}, {}, {})["messages"]
+    return messages
 
 
 def _stream(caller: Caller, session_id: UUID, stream_id: UUID) -> dict[str, Any]:

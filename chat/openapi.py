@@ -1,12 +1,13 @@
 """The OpenAPI text of the whole API: the routes that Django serves, and those of the Channels consumers."""
 
 from functools import cache
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.http import require_safe
-from ninja import Body, Header, NinjaAPI, Query, Router
+from ninja import NinjaAPI, Router
+from ninja.params.functions import Header, Query
 
 from chat import api
 from chat.prompt import PromptIn
@@ -16,6 +17,9 @@ _EVENTS = {"text/event-stream": {"schema": {"type": "string", "description": "se
 _STREAM = {"responses": {200: {"description": "With `Accept: text/event-stream`", "content": _EVENTS}}}
 _VIEW = {"responses": {200: {"description": "Everything that happens in the session", "content": _EVENTS}}}
 _REFUSALS: Any = {frozenset({400, 401, 403, 404, 413, 415, 429, 503}): ErrorBody}
+_IDEMPOTENCY_KEY: Any = Header("", alias="Idempotency-Key", max_length=200)
+_CURSOR: Any = Query(None, ge=0)
+_LAST_EVENT_ID: Any = Header(None, alias="Last-Event-ID", ge=0)
 
 # Never mounted: the consumers of `urls.stream_urlpatterns` answer here.
 consumer_routes = Router(auth=api.CallerAuth(), tags=["streams"])
@@ -30,8 +34,8 @@ consumer_routes = Router(auth=api.CallerAuth(), tags=["streams"])
 def start_stream(
     request: HttpRequest,
     session_id: UUID,
-    prompt: Annotated[PromptIn, Body()],
-    idempotency_key: Annotated[str, Header(alias="Idempotency-Key", max_length=200)] = "",
+    prompt: PromptIn,
+    idempotency_key: str = _IDEMPOTENCY_KEY,
 ) -> None:
     """With `Accept: text/event-stream` the answer streams until its terminal event; else 202 says where to read it."""
 
@@ -40,8 +44,8 @@ def start_stream(
 def follow_session(
     request: HttpRequest,
     session_id: UUID,
-    after: Annotated[int | None, Query(ge=0)] = None,
-    last_event_id: Annotated[int | None, Header(alias="Last-Event-ID", ge=0)] = None,
+    after: int | None = _CURSOR,
+    last_event_id: int | None = _LAST_EVENT_ID,
 ) -> None:
     """Stays open, gapless from the cursor; without a cursor it begins with a `snapshot`."""
 
