@@ -120,7 +120,7 @@ class RunningStream:
             log_end(stream)
         for before in self._accepted.before:
             if before.id not in forced:
-                logger.info("prev_stream_finished_cleanly", session=self.session_id.hex, trace=before.trace_id.hex)
+                logger.info("prev_stream_finished_cleanly", session=str(self.session_id), trace=before.trace_id.hex)
         self.stream = begun.stream
         if begun.stream.reason:
             self._ending = True
@@ -148,7 +148,7 @@ class RunningStream:
 
     async def _answer(self) -> None:
         stream = self.stream
-        logger.info("first_event", trace=self._trace, session=self.session_id.hex, status="thinking")
+        logger.info("first_event", trace=self._trace, session=str(self.session_id), status="thinking")
         assert stream.message_id is not None
         publisher = BatchingPublisher(
             self._bus.log,
@@ -250,7 +250,7 @@ class RunningStream:
 
 
 def log_start(stream: Stream) -> None:
-    logger.info("stream_start", trace=stream.trace_id.hex, stream_id=str(stream.id), session=stream.session_id.hex)
+    logger.info("stream_start", trace=stream.trace_id.hex, stream_id=str(stream.id), session=str(stream.session_id))
 
 
 def log_end(stream: Stream) -> None:
@@ -258,7 +258,7 @@ def log_end(stream: Stream) -> None:
     logger.info(
         "stream_end",
         trace=stream.trace_id.hex,
-        session=stream.session_id.hex,
+        session=str(stream.session_id),
         reason=stream.reason,
         cleanup_done=True,
     )

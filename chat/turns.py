@@ -91,7 +91,7 @@ def accept(log: LogTransaction, request: PromptRequest, lease_id: UUID | None) -
         assert stream.prompt is not None
         queued = wire.status(stream, StreamState.QUEUED, position=len(before))
         _announce(stream, log.append(session.id, queued, wire.prompt(stream, stream.prompt)))
-    _title(log, session, request.text)
+    _title(session, request.text)
     return accepted
 
 
@@ -241,14 +241,13 @@ def _store(session: ChatSession, request: PromptRequest, lease_id: UUID | None, 
     )
 
 
-def _title(log: LogTransaction, session: ChatSession, text: str) -> None:
-    """The first prompt's first line names the session, until somebody renames it."""
+def _title(session: ChatSession, text: str) -> None:
+    """The first prompt's first line names the session, until somebody renames it. Viewers have the `chat.prompt`."""
     if session.title:
         return
     line = text.strip().splitlines()[0].strip()
     session.title = line if len(line) <= TITLE_CHARACTERS else line[: TITLE_CHARACTERS - 1].rstrip() + "…"
     session.save(update_fields=["title"])
-    log.append(session.id, wire.session(session.title))
 
 
 # --- parts of beginning and ending ---
