@@ -1,0 +1,204 @@
+"""Daphne, with what it lacks for long streams: whole requests only, backpressure, safe failures, an ordered end.
+
+What is overridden are methods that Daphne's `Server`, `HTTPFactory` and `WebRequest` call by name; the reasons stand
+beside each. Importing this installs Twisted's reactor on an asyncio loop of its own (`daphne.server`).
+"""
+
+# mypy: disallow-subclassing-any=False, allow-untyped-calls
+import asyncio
+import contextlib
+import signal
+import socket
+import time
+from collections.abc import Collection
+from typing import Any
+
+import structlog
+from daphne.server import Server as DaphneServer
+from daphne.server import twisted_loop
+from django.conf import settings
+from twisted.internet import reactor as installed_reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import serverFromString
+from twisted.logger import FilteringLogObserver, LogLevel, LogLevelFilterPredicate, STDLibLogObserver, globalLogBeginner
+
+from jarvis_site.asgi.response_guard import ABORT
+from jarvis_site.connection import Connection
+from jarvis_site.drain import drain
+from jarvis_site.request import Factory, Request
+
+reactor: Any = installed_reactor
+log = structlog.get_logger(__name__)
+
+CLEANUP_SECONDS = 2.0  # what a cancelled application has for its `finally`
+FLUSH_SECONDS = 1.0  # what the last bytes of a drained server have to leave
+BURST_BYTES = 64 << 10  # what one response may send before others get their turn
+
+# On the listening socket, from which Linux copies them to every connection. A peer that has vanished is noticed within
+# half a minute; the kernel buffers what is in flight and little more, so that it is known who reads and who does not.
+_SOCKET_OPTIONS = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 15),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 30_000),
+    (socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, 128 << 10),
+)
+
+
+class Server(DaphneServer):
+    """`stop()` drains: see `kill_all_applications`. A second `stop()` waits for nothing but the cleanup."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.max_body_bytes: int = settings.CHAT_MAX_BODY_BYTES
+        self.request_timeout_seconds: float = settings.REQUEST_TIMEOUT_SECONDS
+        self.send_timeout_seconds: float = settings.SEND_TIMEOUT_SECONDS
+        kwargs["request_buffer_size"] = self.max_body_bytes + 1  # a body is one message
+        super().__init__(*args, **{**kwargs, "server_name": ""})
+        self.open_connections: set[Connection] = set()
+        self._ports: list[Any] = []
+        self._stopping = False
+        self._patience: asyncio.Timeout | None = None
+        self._all_closed = asyncio.Event()
+
+    def run(self) -> None:
+        """Daphne's, without its WebSockets, and with Twisted's warnings in our log instead of nowhere."""
+        self.connections: dict[Request, dict[str, Any]] = {}
+        log_beginner: Any = globalLogBeginner  # typed by zope interfaces, which mypy does not know
+        log_beginner.beginLoggingTo([_log_of_twisted()], redirectStandardIO=False, discardBuffer=True)
+        asyncio.set_event_loop(twisted_loop)
+        if self.signal_handlers:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                twisted_loop.add_signal_handler(number, self.stop)
+        factory = Factory(self)
+        for endpoint in self.endpoints:
+            if isinstance(endpoint, str):
+                endpoint = serverFromString(reactor, endpoint)
+            listening = endpoint.listen(factory)
+            listening.addCallbacks(self.listen_success, self.listen_error)
+        reactor.callLater(1, self.application_checker)
+        reactor.callLater(1, self.timeout_checker)
+        reactor.addSystemEventTrigger("before", "shutdown", self.kill_all_applications)
+        if self.ready_callable:
+            reactor.callWhenRunning(self.ready_callable)
+        if not self.abort_start:
+            reactor.run(installSignalHandlers=False)
+
+    def listen_success(self, port: Any) -> None:
+        super().listen_success(port)
+        self._ports.append(port)
+        with contextlib.suppress(OSError):  # a Unix socket has no such options
+            for option in _SOCKET_OPTIONS:
+                port.socket.setsockopt(*option)
+
+    def stop(self) -> None:
+        if not self._stopping:
+            self._stopping = True
+            super().stop()
+        elif self._patience is not None:
+            self._patience.reschedule(twisted_loop.time())
+
+    # --- connections and requests
+
+    def connection_opened(self, connection: Connection) -> bool:
+        """Whether there is room for it."""
+        self.open_connections.add(connection)
+        return len(self.open_connections) <= settings.MAX_CONNECTIONS
+
+    def connection_closed(self, connection: Connection) -> None:
+        self.open_connections.discard(connection)
+        if self._stopping and not self.open_connections:
+            self._all_closed.set()
+
+    def create_application(self, protocol: Request, scope: dict[str, Any]) -> Any:
+        return super().create_application(protocol, {**scope, "extensions": {ABORT: protocol.abort}})
+
+    async def handle_reply(self, protocol: Request, message: dict[str, Any]) -> None:
+        """The application's `send`: returns when the transport has room again; nothing happens once all is over.
+
+        Raises ValueError for what is not a valid message. Costs no task and no future unless the client is slow.
+        """
+        if protocol.is_over:
+            return
+        if message["type"] != "http.response.body" or not protocol._response_started:
+            self.check_headers_type(message)
+            protocol.handle_reply(message)
+            return
+        connection = protocol.channel
+        protocol.write_body(message.get("body", b""))
+        if not connection.writable.is_set():
+            await connection.writable.wait()
+        elif connection.burst_bytes > BURST_BYTES:
+            connection.burst_bytes = 0
+            await asyncio.sleep(0)
+        if not message.get("more_body", False) and not protocol.is_over:
+            protocol.finish()
+
+    def application_checker(self) -> None:
+        try:
+            super().application_checker()
+        except Exception:  # Daphne's ends for good with the first exception, and nothing is supervised any more
+            log.exception("application_checker_failed")
+            reactor.callLater(1, self.application_checker)
+
+    def timeout_checker(self) -> None:
+        reactor.callLater(1, self.timeout_checker)
+        now = time.monotonic()
+        for connection in tuple(self.open_connections):
+            connection.check(now)
+
+    def log_cut(self, connection: Connection, unsent_bytes: int) -> None:
+        """Someone takes no more of what is sent."""
+        log.info("connection_cut", client=connection.getPeer().host, unsent_bytes=unsent_bytes)
+
+    # --- the end
+
+    def kill_all_applications(self) -> Deferred[None]:
+        """Runs before the reactor stops, which waits for it. Daphne's fails if any request has no application yet."""
+        return Deferred.fromFuture(asyncio.ensure_future(self._shut_down()))
+
+    async def _shut_down(self) -> None:
+        """Accept no more, drain, wait; after `SHUTDOWN_GRACE_SECONDS` cancel what is left; send the last bytes."""
+        log.info("server_draining", connections=len(self.open_connections), applications=len(self._applications()))
+        for port in self._ports:
+            port.stopListening()
+        for connection in tuple(self.open_connections):
+            connection.close_in_order()
+        try:
+            async with asyncio.timeout(settings.SHUTDOWN_GRACE_SECONDS) as self._patience:
+                await self._drain(settings.SHUTDOWN_GRACE_SECONDS)
+                while applications := self._applications():
+                    await asyncio.wait(applications)
+        except TimeoutError:
+            log.warning("server_drain_timeout", applications=len(self._applications()))
+        await _cancel(self._applications())
+        await _cancel(asyncio.all_tasks() - {asyncio.current_task()})
+        for connection in tuple(self.open_connections):
+            connection.loseConnection()
+        if self.open_connections:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._all_closed.wait(), FLUSH_SECONDS)
+        log.info("server_stopped")
+
+    async def _drain(self, grace_seconds: float) -> None:
+        try:
+            await drain(grace_seconds)
+        except Exception:
+            log.exception("drain_failed")
+
+    def _applications(self) -> list[asyncio.Task[None]]:
+        details = self.connections.values()
+        return [task for each in details if (task := each.get("application_instance")) and not task.done()]
+
+
+def _log_of_twisted() -> Any:
+    make: Any = FilteringLogObserver
+    return make(STDLibLogObserver("twisted"), [LogLevelFilterPredicate(LogLevel.warn)])
+
+
+async def _cancel(tasks: Collection[asyncio.Task[Any]]) -> None:
+    """Cancels all and waits for all, whatever they raise, at most `CLEANUP_SECONDS`."""
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=CLEANUP_SECONDS)
