@@ -70,6 +70,9 @@ LOG_LEVEL = env.str("LOG_LEVEL", default="INFO").upper()
 LOG_FORMAT = env.str("LOG_FORMAT", default="logfmt").lower()
 LOG_MAX_BYTES = _positive_int("LOG_MAX_BYTES", 10_000_000)  # then the file is rotated; five are kept
 SHUTDOWN_GRACE_SECONDS = _positive_float("SHUTDOWN_GRACE_SECONDS", 10.0)
+MAX_CONNECTIONS = _positive_int("MAX_CONNECTIONS", 10_000)  # of one process; beyond: 503
+REQUEST_TIMEOUT_SECONDS = _positive_float("REQUEST_TIMEOUT_SECONDS", 30.0)  # for headers and body to come in
+SEND_TIMEOUT_SECONDS = _positive_float("SEND_TIMEOUT_SECONDS", 10.0)  # a client that takes nothing for so long is cut
 
 # --- the product ---------------------------------------------------------------------------------------------------
 CHAT_PROVIDER_URL = env.str("CHAT_PROVIDER_URL", default="")  # empty: the embedded model
