@@ -1,0 +1,26 @@
+/** Starts the page: state → one rendering per animation frame at most. */
+
+import { effect, render } from "./vendor.js";
+import { Page } from "./state/page.js";
+import { announcer } from "./view/announcer.js";
+import { app } from "./view/app.js";
+
+const root = document.getElementById("app");
+const page = new Page();
+const announcement = announcer(page.conversation);
+let newest = null;
+
+/** Whatever `app` reads, it reads while this runs: so a change of any of it is noticed. */
+effect(() => {
+  const title = page.titleOf(page.conversation.value);
+  document.title = title ? `${title} · Jarvis` : "Jarvis";
+  const first = newest === null;
+  newest = app(page, announcement.value);
+  if (first) requestAnimationFrame(draw);
+});
+
+function draw() {
+  const view = newest;
+  newest = null;
+  render(view, root);
+}

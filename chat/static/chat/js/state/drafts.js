@@ -1,0 +1,10 @@
+/** What is being typed, kept for each session while it is typed. */
+
+import { store } from "./store.js";
+
+const name = (sessionId) => `draft.${sessionId ?? "new"}`;
+
+export const drafts = {
+  read: (sessionId) => store.get(name(sessionId)) ?? "",
+  write: (sessionId, text) => store.set(name(sessionId), text),
+};

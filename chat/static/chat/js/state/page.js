@@ -1,0 +1,85 @@
+/** The whole page's state: which conversation is open, the list, what is shown over it. */
+
+import { api } from "../net/api.js";
+import { batch, signal } from "../vendor.js";
+import { Conversation } from "./conversation.js";
+import { Sessions } from "./sessions.js";
+import { store } from "./store.js";
+
+const THEMES = ["system", "light", "dark"];
+
+export class Page {
+  sessions = new Sessions();
+  conversation = signal(null);
+  drawerOpen = signal(false);
+  /** The session whose deletion is to be confirmed; null if none. */
+  deleting = signal(null);
+  /** The id of the session whose title is being edited; null if none. */
+  renaming = signal(null);
+  theme = signal(store.get("theme") ?? "system");
+
+  #listed;
+
+  constructor() {
+    addEventListener("popstate", () => this.#open(sessionInAddress()));
+    this.#listed = this.sessions.refresh();
+    this.#open(sessionInAddress());
+  }
+
+  /** Opens a session, or with null an empty page for a new one. */
+  go(sessionId) {
+    if (sessionInAddress() !== sessionId) history.pushState(null, "", address(sessionId));
+    this.drawerOpen.value = false;
+    if (this.conversation.value.sessionId !== sessionId) this.#open(sessionId);
+  }
+
+  titleOf(conversation) {
+    const listed = this.sessions.items.value.find((item) => item.id === conversation.sessionId);
+    return conversation.state.value.title || listed?.title || conversation.title.value;
+  }
+
+  async deleteSession(id) {
+    if ((await this.sessions.remove(id)) && this.conversation.value.sessionId === id) this.go(null);
+  }
+
+  nextTheme() {
+    this.theme.value = THEMES[(THEMES.indexOf(this.theme.value) + 1) % THEMES.length];
+    store.set("theme", this.theme.value === "system" ? "" : this.theme.value);
+    if (this.theme.value === "system") delete document.documentElement.dataset.theme;
+    else document.documentElement.dataset.theme = this.theme.value;
+  }
+
+  #open(sessionId) {
+    batch(() => {
+      this.conversation.value?.close();
+      this.renaming.value = null;
+      this.conversation.value = new Conversation(sessionId, (conversation, what) => this.#changed(conversation, what));
+    });
+    if (sessionId) this.#learnTitle(this.conversation.value);
+  }
+
+  #changed(conversation, what) {
+    if (what !== "created") {
+      this.sessions.refreshSoon(); // every tab that is on this session hears of it by itself
+      return;
+    }
+    if (conversation === this.conversation.value) history.replaceState(null, "", address(conversation.sessionId));
+    this.sessions.announce();
+  }
+
+  /** The list holds the newest sessions only; the title of an older one is asked for. */
+  async #learnTitle(conversation) {
+    await this.#listed;
+    if (this.sessions.items.value.some((item) => item.id === conversation.sessionId)) return;
+    const session = await api.readSession(conversation.sessionId).catch(() => null);
+    if (session && !conversation.title.value) conversation.title.value = session.title;
+  }
+}
+
+function address(sessionId) {
+  return sessionId ? `/s/${sessionId}/` : "/";
+}
+
+function sessionInAddress() {
+  return /^\/s\/([0-9a-fA-F-]{32,36})\/?$/.exec(location.pathname)?.[1] ?? null;
+}

@@ -1,0 +1,45 @@
+/** What is shown where no messages are. */
+
+import { html } from "../vendor.js";
+
+const SUGGESTIONS = [
+  ["Explain", "Explain how tides work, in five sentences."],
+  ["Write", "Write a short poem about the sea at night."],
+  ["Code", "Show me a Python function that finds prime numbers."],
+  ["Plan", "Plan a quiet weekend in the mountains."],
+];
+
+export function emptyState(conversation) {
+  return html`
+    <section class="empty" aria-label="Start">
+      <span class="mark large" aria-hidden="true"></span>
+      <h2>What can I do for you?</h2>
+      <div class="suggestions">
+        ${SUGGESTIONS.map(
+          ([label, text]) => html`
+            <button type="button" class="suggestion" onClick=${() => conversation.send(text)}>
+              <strong>${label}</strong><span>${text}</span>
+            </button>
+          `,
+        )}
+      </div>
+    </section>
+  `;
+}
+
+const UNAVAILABLE = {
+  deleted: ["This chat was deleted.", "It is gone in every tab and on every device."],
+  gone: ["There is no such chat.", "It may have been deleted, or it belongs to somebody else."],
+  signed_out: ["You are signed out.", "Sign in to see your chats."],
+};
+
+export function unavailable(why) {
+  const [title, text] = UNAVAILABLE[why];
+  return html`
+    <section class="empty" aria-label=${title}>
+      <h2>${title}</h2>
+      <p>${text}</p>
+      ${why === "signed_out" && html`<a class="button" href="/login/?next=${location.pathname}">Sign in</a>`}
+    </section>
+  `;
+}
