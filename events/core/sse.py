@@ -8,7 +8,9 @@ from typing import NamedTuple
 
 from events.core.event import Event
 
-RETRY = b"retry: 1000\n\n"  # milliseconds until a browser reconnects; sent once on opening
+# Milliseconds until a browser reconnects. Not a frame of its own, but the first line of the first one: some readers
+# (httpx-sse, openai) take a frame without data for an event.
+RETRY = b"retry: 1000\n"
 
 _BOM = b"\xef\xbb\xbf"
 _BREAKS_FIELD = re.compile("[\r\n\0]")
