@@ -11,7 +11,7 @@ from django.db import close_old_connections, connection
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.http import require_safe
 
-from chat import providers
+from chat.providers import get_provider
 
 State = Literal["ok", "degraded", "down"]
 _CHECK_SECONDS = 2.0
@@ -88,4 +88,4 @@ async def _ask_layer() -> None:
 
 
 async def _ask_provider() -> None:
-    await providers.get_provider().models()
+    await get_provider().models()
