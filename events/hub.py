@@ -1,13 +1,11 @@
 """One channel, one receive loop a process: joined to the group of each session that somebody here listens to.
 
 The layer may lose anything at any time. So the hub tells its listeners when it may have (`on_loss`), and every 2 s
-compares their cursors with the heads of the log, in one query. It lives through the layer's absence: every call to it
-has a time limit, and the groups are joined anew every 60 s and after any error (`traps.md` 26, 32, 33).
+compares their cursors with the heads of the log, in one query. It lives through the layer's absence: `membership.py`.
 """
 
 import asyncio
 import random
-from collections.abc import Awaitable
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -20,12 +18,11 @@ from events.core.event import Event
 from events.event_log import Committed, EventLog
 from events.exceptions import StorageUnavailable, TooManyViewers
 from events.groups import LayerMessage, Signal, event_message, group_name, parse, signal_message
+from events.membership import Membership
 
 logger = structlog.get_logger(__name__)
 
 CHECK_SECONDS = 2.0
-REJOIN_SECONDS = 60.0
-LAYER_TIMEOUT_SECONDS = 2.0
 _ANNOUNCEMENTS = 20_000  # waiting for a slow layer; beyond, news is dropped and the 2 s check repairs it
 
 
@@ -52,23 +49,20 @@ class Hub:
     def __init__(self) -> None:
         self.layer: Any = get_channel_layer()
         self.listeners: dict[UUID, set[Listener]] = {}
+        self.membership = Membership(self.layer, self.listeners.keys())
         self.viewers = 0
         self.closing = False
         self.heads: dict[UUID, int] = {}  # as far as is known here, of sessions that are listened to
         self._by_hex: dict[str, set[Listener]] = {}
-        self._joined: set[UUID] = set()
-        self._settling: dict[UUID, asyncio.Lock] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._announcements: list[tuple[str, LayerMessage]] = []
         self._announcing: asyncio.Event = asyncio.Event()
-        self._channel = ""
-        self._has_channel = asyncio.Event()
         self._overflows = 0
         self._no_viewers = asyncio.Event()
 
     def start(self, log: EventLog) -> None:
         self._log = log
-        for coroutine in (self._receive(), self._announce(), self._check(), self._rejoin()):
+        for coroutine in (self._receive(), self._announce(), self._check(), self.membership.keep()):
             self._spawn(coroutine)
 
     async def join(self, listener: Listener) -> None:
@@ -83,8 +77,7 @@ class Hub:
         listeners = self.listeners.setdefault(listener.session_id, set())
         self._by_hex[listener.session_id.hex] = listeners
         listeners.add(listener)
-        if listener.session_id not in self._joined:
-            await self._settle(listener.session_id)
+        await self.membership.settle(listener.session_id)
 
     def leave(self, listener: Listener) -> None:
         """With its last listener the session's group is discarded, in the background. Idempotent."""
@@ -99,7 +92,7 @@ class Hub:
         if not listeners:
             del self.listeners[listener.session_id], self._by_hex[listener.session_id.hex]
             self.heads.pop(listener.session_id, None)
-            self._spawn(self._settle(listener.session_id))
+            self._spawn(self.membership.settle(listener.session_id))
 
     def announce(self, committed: Committed) -> None:
         """Tells the groups of events that are durable now, in their order."""
@@ -120,7 +113,8 @@ class Hub:
         """Discards the groups and ends the loops."""
         self.listeners.clear()
         self._by_hex.clear()
-        await asyncio.gather(*(self._settle(session_id) for session_id in list(self._joined)))
+        if not self.membership.away:
+            await self.membership.settle_all()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -131,32 +125,6 @@ class Hub:
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-    async def _call(self, call: Awaitable[Any]) -> bool:
-        """Whether the layer did it, in time. Its errors are many (each client library's own) and all mean: away."""
-        try:
-            async with asyncio.timeout(LAYER_TIMEOUT_SECONDS):
-                await call
-        except Exception as error:
-            logger.warning("layer_error", err=repr(error))
-            return False
-        return True
-
-    async def _settle(self, session_id: UUID) -> None:
-        """Makes the membership what the listeners want: in order, however quickly they come and go."""
-        lock = self._settling.setdefault(session_id, asyncio.Lock())
-        async with lock:
-            if not self._channel and not await self._call(self._has_channel.wait()):
-                return  # `_receive` joins all groups as soon as it has one
-            wanted, joined = session_id in self.listeners, session_id in self._joined
-            if wanted and not joined:
-                if await self._call(self.layer.group_add(group_name(session_id), self._channel)):
-                    self._joined.add(session_id)
-            elif joined and not wanted:
-                self._joined.discard(session_id)
-                await self._call(self.layer.group_discard(group_name(session_id), self._channel))
-        if session_id not in self.listeners and session_id not in self._joined:
-            self._settling.pop(session_id, None)
 
     def _send(self, messages: list[tuple[str, LayerMessage]]) -> None:
         if len(self._announcements) + len(messages) > _ANNOUNCEMENTS:
@@ -172,32 +140,30 @@ class Hub:
             while self._announcements:
                 messages, self._announcements = self._announcements, []
                 if hasattr(self.layer, "group_send_many"):
-                    await self._call(self.layer.group_send_many(messages))
+                    await self.membership.call(self.layer.group_send_many(messages))
                     continue
                 for group, message in messages:
-                    if not await self._call(self.layer.group_send(group, message)):
+                    if not await self.membership.call(self.layer.group_send(group, message)):
                         break  # the layer is away: the rest of this round is in the log
 
     async def _receive(self) -> None:
         while True:
             try:
-                if not self._channel:
-                    self._channel = await self.layer.new_channel("hub.")
-                    self._has_channel.set()
-                message = await self.layer.receive(self._channel)
+                if not self.membership.channel:
+                    await self.membership.open_channel()
+                    await self.membership.settle_all()
+                message = await self.layer.receive(self.membership.channel)
             except Exception as error:
-                logger.warning("layer_error", err=repr(error))
-                self._joined.clear()
+                self.membership.failed(error)
                 self._lose(list(self.listeners))
                 await asyncio.sleep(random.uniform(0.2, 1.0))  # noqa: S311  (all processes met the same error)
-                await self._join_again()
                 continue
             self._hand_over(message)
 
     def _hand_over(self, message: dict[str, Any]) -> None:
         overflows = getattr(self.layer, "overflows", None)
-        if overflows is not None and overflows(self._channel) != self._overflows:
-            self._overflows = overflows(self._channel)
+        if overflows is not None and overflows(self.membership.channel) != self._overflows:
+            self._overflows = overflows(self.membership.channel)
             logger.warning("layer_overflow", total=self._overflows)
             self._lose(list(self.listeners))
         parsed = parse(message)
@@ -242,13 +208,3 @@ class Hub:
                 for listener in tuple(self.listeners.get(session_id, ())):
                     if listener.cursor_seq is not None and listener.cursor_seq < head:
                         listener.on_loss()
-
-    async def _rejoin(self) -> None:
-        while True:
-            await asyncio.sleep(REJOIN_SECONDS)
-            await self._join_again()
-
-    async def _join_again(self) -> None:
-        self._joined.clear()
-        for session_id in list(self.listeners):
-            await self._settle(session_id)

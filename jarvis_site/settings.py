@@ -3,7 +3,7 @@
 import os
 import secrets
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -16,22 +16,27 @@ if (BASE_DIR / ".env").is_file():
     environ.Env.read_env(BASE_DIR / ".env")  # never overrides what the environment says already
 
 
+Number = TypeVar("Number", int, float)
+
+
 def _positive_float(name: str, default: float) -> float:
-    return _checked(name, float, default)
+    return _positive(name, float, default)
 
 
 def _positive_int(name: str, default: int) -> int:
-    return _checked(name, int, default)
+    return _positive(name, int, default)
 
 
-def _checked(name: str, kind: type[Any], default: Any) -> Any:
+def _positive(name: str, kind: type[Number], default: Number) -> Number:
     text = env.str(name, default="")
     if text == "":
         return default
     try:
         value = kind(text)
     except ValueError:
-        raise ImproperlyConfigured(f"{name}={text!r} is not a number: give one, or leave it out for {default}") from None
+        raise ImproperlyConfigured(
+            f"{name}={text!r} is not a number: give one, or leave it out for {default}"
+        ) from None
     if not 0 < value < float("inf"):
         raise ImproperlyConfigured(f"{name}={text} must be above 0; leave it out for {default}")
     return value
@@ -100,7 +105,9 @@ EVENTS_HEARTBEAT_SECONDS = _positive_float("EVENTS_HEARTBEAT_SECONDS", 15.0)
 EVENTS_STORAGE_TIMEOUT_SECONDS = _positive_float("EVENTS_STORAGE_TIMEOUT_SECONDS", 10.0)
 EVENTS_RETENTION_SECONDS = _positive_float("EVENTS_RETENTION_SECONDS", 600.0)
 EVENTS_LOG_MAX_EVENTS = _positive_int("EVENTS_LOG_MAX_EVENTS", 10_000)
-EVENTS_CHANNEL_CAPACITY = _positive_int("EVENTS_CHANNEL_CAPACITY", 10_000)  # one channel carries all sessions of a process
+EVENTS_CHANNEL_CAPACITY = _positive_int(
+    "EVENTS_CHANNEL_CAPACITY", 10_000
+)  # one channel carries all sessions of a process
 EVENTS_MAX_VIEWERS = _positive_int("EVENTS_MAX_VIEWERS", 5000)  # of one process; beyond: 503 overloaded
 
 # --- Django --------------------------------------------------------------------------------------------------------
@@ -165,9 +172,10 @@ CHANNEL_LAYERS: dict[str, dict[str, Any]]
 if REDIS_URL:
     CHANNEL_LAYERS = {
         "default": {
-            "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+            "BACKEND": "events.redis_layer.RedisChannelLayer",
             "CONFIG": {
                 "prefix": "jarvis",
+                "capacity": EVENTS_CHANNEL_CAPACITY,
                 "hosts": [
                     {
                         "address": REDIS_URL,

@@ -1,0 +1,99 @@
+"""In which groups of the channel layer this process's one channel is: made to agree with those it wants to be in.
+
+The layer may be away, hang, or forget what it was told. So every call to it has a time limit, what failed is tried
+again every second, and the groups are joined anew every 60 s and after any error (`traps.md` 26, 32, 33).
+"""
+
+import asyncio
+from collections.abc import Awaitable, Collection
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from events.groups import group_name
+
+logger = structlog.get_logger(__name__)
+
+REJOIN_SECONDS = 60.0
+RETRY_SECONDS = 1.0
+LAYER_TIMEOUT_SECONDS = 2.0
+
+
+class Membership:
+    """Belongs to one event loop. `wanted` is live: whoever changes it calls `settle` after."""
+
+    def __init__(self, layer: Any, wanted: Collection[UUID]) -> None:
+        self.layer = layer
+        self.channel = ""
+        self.away = False  # the last call failed: what can wait, waits for `keep`
+        self._wanted = wanted
+        self._asked: set[UUID] = set()  # the layer may have us in their groups
+        self._joined: set[UUID] = set()  # it has, as far as is known
+        self._settling: dict[UUID, asyncio.Lock] = {}
+        self._opened = asyncio.Event()
+
+    async def call(self, call: Awaitable[Any]) -> bool:
+        """Whether the layer did it, in time. Its errors are many (each client library's own) and all mean: away."""
+        try:
+            async with asyncio.timeout(LAYER_TIMEOUT_SECONDS):
+                await call
+        except Exception as error:
+            self.failed(error)
+            return False
+        self.away = False
+        return True
+
+    def failed(self, error: Exception) -> None:
+        """The layer has made an error; whatever it knew of us it may have forgotten."""
+        logger.warning("layer_error", err=repr(error))
+        self.away = True
+        self._joined.clear()
+
+    async def open_channel(self) -> None:
+        """Raises what the layer raises."""
+        self.channel = await self.layer.new_channel("hub.")
+        self.away = False
+        self._opened.set()
+
+    async def settle(self, session_id: UUID) -> None:
+        """Makes the membership what is wanted, in order, however quickly wishes change; if it fails, `keep` does it."""
+        if not self.away:
+            await self._settle(session_id)
+
+    async def settle_all(self) -> None:
+        """Ends with the first failure."""
+        for session_id in (set(self._wanted) - self._joined) | (self._asked - set(self._wanted)):
+            await self._settle(session_id)
+            if self.away:
+                return
+        self.away = False
+
+    async def _settle(self, session_id: UUID) -> None:
+        if not self.channel and not await self.call(self._opened.wait()):
+            return
+        lock = self._settling.setdefault(session_id, asyncio.Lock())
+        async with lock:
+            if session_id in self._wanted:
+                if session_id not in self._joined:
+                    self._asked.add(session_id)
+                    if await self.call(self.layer.group_add(group_name(session_id), self.channel)):
+                        self._joined.add(session_id)
+            elif session_id in self._asked:
+                self._joined.discard(session_id)
+                if await self.call(self.layer.group_discard(group_name(session_id), self.channel)):
+                    self._asked.discard(session_id)
+        if session_id not in self._wanted and session_id not in self._asked:
+            self._settling.pop(session_id, None)
+
+    async def keep(self) -> None:
+        """Settles what has not succeeded, and everything anew from time to time. Runs until cancelled."""
+        loop = asyncio.get_running_loop()
+        rejoin_at = loop.time() + REJOIN_SECONDS
+        while True:
+            await asyncio.sleep(RETRY_SECONDS)
+            if loop.time() >= rejoin_at:
+                rejoin_at = loop.time() + REJOIN_SECONDS
+                self._joined.clear()
+            if self.channel:
+                await self.settle_all()
