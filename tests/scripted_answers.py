@@ -56,6 +56,7 @@ REFUSALS: dict[str, tuple[int, str, bytes]] = {
     "429": (429, "application/json", _error("Rate limit reached", type="rate_limit_error")),
     "500": (500, "text/plain", b"Internal Server Error"),
     "503": (503, "application/json", _error("Loading model", type="unavailable_error", code=503)),
+    "alternate": (500, "application/json", _error("Conversation roles must alternate user/assistant")),
     "redirect": (302, "text/plain", b""),
     "html": (200, "text/html", b"<!doctype html><h1>It works</h1>"),
     "json": (200, "application/json", b'{"choices":[{"message":{"content":"whole"}}]}'),

@@ -49,6 +49,7 @@ class OpenAICompatibleProvider:
         self._timeout = aiohttp.ClientTimeout(total=None, connect=connect_seconds, sock_read=idle_seconds)
         self._session: aiohttp.ClientSession | None = None
         self._closed = False
+        self._answers: set[aiohttp.ClientResponse] = set()  # being read
         self._alternating: set[Endpoint] = set()  # have refused neighbours of one role
         self._models: tuple[Endpoint, float, list[str]] | None = None
 
@@ -74,6 +75,7 @@ class OpenAICompatibleProvider:
         endpoint = self.endpoint
         model = request.model or endpoint.model or await self._first_model()
         response = await self._answer(endpoint, request, model)
+        self._answers.add(response)
         try:
             reader = AnswerReader(endpoint.key)
             read = response.content.readany
@@ -90,6 +92,7 @@ class OpenAICompatibleProvider:
                 pass  # cut: whether the answer was whole by then is the reader's to say
             yield reader.finish()
         finally:
+            self._answers.discard(response)
             _abort(response)
 
     async def _answer(self, endpoint: Endpoint, request: ModelRequest, model: str) -> aiohttp.ClientResponse:
@@ -110,6 +113,8 @@ class OpenAICompatibleProvider:
 
     async def aclose(self) -> None:
         self._closed = True
+        for response in self._answers:  # closing the session alone would leave their readers waiting for ever
+            _abort(response)
         if self._session is not None:
             await self._session.close()
 

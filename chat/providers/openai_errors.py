@@ -78,7 +78,7 @@ def quoted(error: Any, key: str) -> str:
     message = error.get("message") or error.get("detail") if isinstance(error, dict) else error
     if not isinstance(message, str):
         return ""
-    line = _CONTROL.sub(" ", message).strip()
+    line = " ".join(_CONTROL.sub(" ", message).split())
     if key:
         line = line.replace(key, "***")
     return f" It says: {line[:_MAX_QUOTED]}" if line else ""
