@@ -1,6 +1,7 @@
 /** Starts the page: state → one rendering per animation frame at most. */
 
 import { effect, render } from "./vendor.js";
+import { onNextFrame } from "./render/frame.js";
 import { Page } from "./state/page.js";
 import { announcer } from "./view/announcer.js";
 import { app } from "./view/app.js";
@@ -16,7 +17,7 @@ effect(() => {
   document.title = title ? `${title} · Jarvis` : "Jarvis";
   const first = newest === null;
   newest = app(page, announcement.value);
-  if (first) requestAnimationFrame(draw);
+  if (first) onNextFrame(draw);
 });
 
 function draw() {

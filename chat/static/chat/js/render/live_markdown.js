@@ -5,6 +5,7 @@
  */
 
 import { finalLength, lex, withLineFeeds } from "../core/blocks.js";
+import { onNextFrame } from "./frame.js";
 import { blocks } from "./markdown.js";
 import { morph } from "./morph.js";
 
@@ -16,7 +17,7 @@ export class LiveMarkdown {
   #finalChars = 0;
   #finalNodes = 0;
   #lineEnd = 0;
-  #frame = 0;
+  #cancelTick = null;
   #notBefore = 0;
 
   constructor(element) {
@@ -26,7 +27,7 @@ export class LiveMarkdown {
   /** Shows `text`, soon. */
   update(text) {
     this.#take(text);
-    this.#frame ||= requestAnimationFrame((now) => this.#tick(now));
+    this.#cancelTick ??= onNextFrame(() => this.#tick());
   }
 
   /** Shows the whole `text`, now and for good. How many nodes had to be changed, not counting what only grew. */
@@ -37,8 +38,8 @@ export class LiveMarkdown {
   }
 
   dispose() {
-    cancelAnimationFrame(this.#frame);
-    this.#frame = 0;
+    this.#cancelTick?.();
+    this.#cancelTick = null;
   }
 
   #take(text) {
@@ -49,15 +50,16 @@ export class LiveMarkdown {
     this.#text = normal;
   }
 
-  #tick(now) {
-    this.#frame = 0;
-    if (now < this.#notBefore) {
-      this.#frame = requestAnimationFrame((next) => this.#tick(next));
+  #tick() {
+    this.#cancelTick = null;
+    const start = performance.now();
+    if (start < this.#notBefore) {
+      this.#cancelTick = onNextFrame(() => this.#tick());
       return;
     }
     this.paint();
     const end = performance.now();
-    this.#notBefore = end + (end - now) * REST_PER_WORK;
+    this.#notBefore = end + (end - start) * REST_PER_WORK;
   }
 
   paint() {

@@ -2,6 +2,7 @@
 
 import { html } from "../vendor.js";
 import { unfinishedAnswer } from "../core/reducer.js";
+import { onNextFrame } from "../render/frame.js";
 import { Composer } from "./composer.js";
 import { connectionPill } from "./connection_pill.js";
 import { DeleteDialog } from "./delete_dialog.js";
@@ -60,5 +61,5 @@ function closeDrawer(page) {
 }
 
 function afterRendering(work) {
-  requestAnimationFrame(() => requestAnimationFrame(work));
+  onNextFrame(() => onNextFrame(work));
 }

@@ -5,7 +5,7 @@ import { icon } from "./icons.js";
 import { followLink } from "./sidebar.js";
 
 export class SessionRow extends Component {
-  render({ page, item, open, renaming }) {
+  render({ page, item, open, answering, renaming }) {
     if (renaming) return this.editor(page, item);
     const title = item.title || "New chat";
     return html`
@@ -16,7 +16,7 @@ export class SessionRow extends Component {
           aria-current=${open ? "page" : null}
           onClick=${(event) => followLink(event, page, item.id)}
         >
-          ${item.active && html`<span class="live" title="Answering"><span class="only-spoken">Answering: </span></span>`}
+          ${answering && html`<span class="live" title="Answering"><span class="only-spoken">Answering: </span></span>`}
           <span class="title">${title}</span>
         </a>
         <span class="row-actions">

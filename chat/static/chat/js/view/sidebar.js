@@ -1,6 +1,7 @@
 /** The list of chats, and what is done with the page as a whole. */
 
 import { html } from "../vendor.js";
+import { unfinishedAnswer } from "../core/reducer.js";
 import { icon } from "./icons.js";
 import { SessionRow } from "./session_row.js";
 
@@ -61,7 +62,11 @@ function list(page) {
 }
 
 function flags(page, item) {
-  return { open: page.conversation.value.sessionId === item.id, renaming: page.renaming.value === item.id };
+  const conversation = page.conversation.value;
+  const open = conversation.sessionId === item.id;
+  // What this page hears itself is newer than the list.
+  const answering = open && conversation.state.value.ready ? unfinishedAnswer(conversation.state.value) : item.active;
+  return { open, answering: Boolean(answering), renaming: page.renaming.value === item.id };
 }
 
 /** A plain click stays in this page; any other (new tab, new window) is the browser's. */
