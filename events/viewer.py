@@ -62,17 +62,18 @@ class Viewer:
         self._read_log = read_log
 
     async def next(self) -> Sequence[Delivered] | Lost:
-        """What comes after the cursor, as soon as there is any. Empty after `wake`."""
+        """What comes after the cursor, as soon as there is any. May be empty: after `wake` or `on_loss`, above all."""
         while True:
             if self._read_log:
                 self._read_log = False
                 page = await self._log.read(self.session_id, self.cursor_seq)
                 if page.lost:
                     return Lost()
-                self._read_log = bool(page.events) and page.events[-1].seq < page.head
                 if page.events:
                     self._cursor = Cursor(page.events[-1].seq)
-                    return [Delivered(event, sse.encode(event)) for event in page.events]
+                    if page.events[-1].seq < page.head:
+                        self._read_log = True
+                return [Delivered(event, sse.encode(event)) for event in page.events]
             if contiguous := self._take():
                 return contiguous
             if self._read_log:
