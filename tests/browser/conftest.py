@@ -84,6 +84,21 @@ async def fake() -> AsyncIterator[FakeServer]:
     await server.stop()
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def modules(browser: Browser) -> AsyncIterator[Page]:
+    """A page to run the page's modules in, under its policy; its own state does not matter."""
+    server = FakeServer()
+    await server.start()
+    context = await browser.new_context()
+    page = await context.new_page()
+    watch = await PageWatch.begin(page, server.url, expect_failures=False)
+    await page.goto(server.url)
+    yield page
+    await context.close()
+    await server.stop()
+    watch.check()
+
+
 @pytest.fixture
 def model(endpoint: ModelEndpoint) -> Model:
     """What the real server's model says in this test."""

@@ -6,6 +6,7 @@ For the faults of the connection and the API that a real server cannot be told t
 
 import asyncio
 import json
+import mimetypes
 import sys
 import uuid
 from collections.abc import Awaitable, Callable
@@ -46,9 +47,9 @@ class FakeServer:
             return await self._fault(request, handler)
 
         app = web.Application(middlewares=[fault])
-        app.router.add_static("/static/", STATIC)
         app.add_routes(
             [
+                web.get("/static/{path:.+}", _static),
                 web.get("/", self._page),
                 web.get("/s/{id}/", self._page),
                 web.get("/api/sessions/", self._list),
@@ -204,6 +205,13 @@ class FakeServer:
 def frame(event: str, data: dict[str, Any], seq: int | None = None) -> bytes:
     head = "" if seq is None else f"id: {seq}\n"
     return f"{head}event: {event}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n".encode()
+
+
+async def _static(request: web.Request) -> web.Response:
+    path = request.match_info["path"]
+    body = await asyncio.to_thread((STATIC / path).read_bytes)
+    kind = mimetypes.guess_type(path)[0] or "application/octet-stream"
+    return web.Response(body=body, content_type=kind, headers={"Cache-Control": "max-age=60"})
 
 
 async def _serve(port: int) -> None:
