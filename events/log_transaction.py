@@ -108,29 +108,21 @@ class LogTransaction:
 
     def _advance(self, part: Sequence[Append]) -> Iterable[tuple[str, int]]:
         """Moves the heads whose turn fits; gives (session hex, new head) of those. In order of id: no deadlocks."""
+        turnless = [append.session_id for append in part if append.turn is None]
+        return self._advance_postgresql(part, turnless) if self._postgresql else self._advance_sqlite(part, turnless)
+
+    def _advance_sqlite(self, part: Sequence[Append], turnless: Sequence[UUID]) -> Iterable[tuple[str, int]]:
         parameters: list[Any] = []
         for append in part:
-            parameters += (self._key(append.session_id), append.turn, len(append.entries))
+            parameters += (append.session_id.hex, append.turn, len(append.entries))
+        values = ", ".join(["(%s, %s, %s)"] * len(part))
         with connection.cursor() as cursor:
-            if turnless := [(self._key(append.session_id), False) for append in part if append.turn is None]:
+            if turnless:
                 cursor.executemany(
-                    "INSERT INTO events_head (session_id, seq, turn, open) VALUES (%s, 0, 0, %s)"
+                    "INSERT INTO events_head (session_id, seq, turn, open) VALUES (%s, 0, 0, FALSE)"
                     " ON CONFLICT DO NOTHING",
-                    turnless,
+                    [(session_id.hex,) for session_id in turnless],
                 )
-            if self._postgresql:
-                values = ", ".join(["(%s::uuid, %s::bigint, %s::bigint)"] * len(part))
-                # The row locks are taken by the sorted sub-select: UPDATE … FROM has no order of its own.
-                cursor.execute(
-                    f"WITH v (session_id, turn, n) AS (VALUES {values}), locked AS MATERIALIZED ("  # noqa: S608
-                    " SELECT h.session_id FROM events_head h JOIN v USING (session_id) ORDER BY 1 FOR UPDATE OF h)"
-                    " UPDATE events_head AS h SET seq = h.seq + v.n FROM v JOIN locked USING (session_id)"
-                    " WHERE h.session_id = v.session_id AND (v.turn IS NULL OR (h.open AND h.turn = v.turn))"
-                    " RETURNING h.session_id, h.seq",
-                    parameters,
-                )
-                return [(row[0].hex, row[1]) for row in cursor.fetchall()]
-            values = ", ".join(["(%s, %s, %s)"] * len(part))
             cursor.execute(
                 f"WITH v (session_id, turn, n) AS (VALUES {values})"  # noqa: S608
                 " UPDATE events_head SET seq = events_head.seq + v.n FROM v"
@@ -141,10 +133,36 @@ class LogTransaction:
             )
             return [(row[0], row[1]) for row in cursor.fetchall()]
 
-    def _insert(self, rows: list[tuple[Any, ...]]) -> None:
+    def _advance_postgresql(self, part: Sequence[Append], turnless: Sequence[UUID]) -> Iterable[tuple[str, int]]:
         with connection.cursor() as cursor:
-            cursor.executemany(
-                "INSERT INTO events_event (session_id, seq, stream_id, type, data, created_at)"
-                " VALUES (%s, %s, %s, %s, %s, %s)",
-                rows,
+            if turnless:
+                cursor.execute(
+                    "INSERT INTO events_head (session_id, seq, turn, open)"
+                    " SELECT id, 0, 0, FALSE FROM unnest(%s::uuid[]) AS new (id) ORDER BY 1 ON CONFLICT DO NOTHING",
+                    [list(turnless)],
+                )
+            # The row locks are taken by the sorted sub-select: UPDATE … FROM has no order of its own.
+            cursor.execute(
+                "WITH fitting AS MATERIALIZED ("
+                " SELECT h.session_id, v.n FROM events_head AS h"
+                " JOIN unnest(%s::uuid[], %s::bigint[], %s::bigint[]) AS v (session_id, turn, n) USING (session_id)"
+                " WHERE v.turn IS NULL OR (h.open AND h.turn = v.turn) ORDER BY 1 FOR UPDATE OF h)"
+                " UPDATE events_head AS h SET seq = h.seq + fitting.n FROM fitting"
+                " WHERE h.session_id = fitting.session_id RETURNING h.session_id, h.seq",
+                [
+                    [append.session_id for append in part],
+                    [append.turn for append in part],
+                    [len(append.entries) for append in part],
+                ],
             )
+            return [(row[0].hex, row[1]) for row in cursor.fetchall()]
+
+    def _insert(self, rows: list[tuple[Any, ...]]) -> None:
+        columns = "events_event (session_id, seq, stream_id, type, data, created_at)"
+        with connection.cursor() as cursor:
+            if self._postgresql:  # 100 rows: 1 ms; by executemany or VALUES 4, by unnest 2.5
+                with connection.wrap_database_errors, cursor.copy(f"COPY {columns} FROM STDIN") as copy:
+                    for row in rows:
+                        copy.write_row(row)
+            else:
+                cursor.executemany(f"INSERT INTO {columns} VALUES (%s, %s, %s, %s, %s, %s)", rows)  # noqa: S608
