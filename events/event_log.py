@@ -7,45 +7,32 @@ larger the commits. Nothing here touches Django's shared thread.
 
 import asyncio
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from math import inf
 from typing import Any, TypeVar
 from uuid import UUID
 
 import structlog
-from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
+from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
 from events.conf import conf
-from events.core.event import Event
 from events.exceptions import BusClosed, StorageUnavailable
 from events.log_reading import Page, read_heads, read_page
 from events.log_transaction import Append, Entry, LogTransaction
+from events.log_writing import PASSING, Committed, Job, checkpoint, commit
 
 logger = structlog.get_logger(__name__)
 T = TypeVar("T")
-Work = Callable[[LogTransaction], Any]
-Committed = list[tuple[UUID, Event]]
 
 _READERS = 4
 _JOBS_PER_COMMIT = 2_000  # bounds one transaction; at 1,000 streams a commit carries some hundred
 _RETRY_SECONDS = 0.1
-_PASSING = (OperationalError, InterfaceError)  # locked, full, away: worth another try
-_CHECKPOINT_COMMITS = 500
-
-
-@dataclass(slots=True, eq=False)
-class _Job:
-    """One append (`append`) or one unit of work (`work`), and who waits for it."""
-
-    deadline: float
-    future: asyncio.Future[Any]
-    append: Append | None = None
-    work: Work | None = None
-    result: Any = None
-    error: Exception | None = None
+_APART_SECONDS = 1.0  # for trying one by one what failed together; locks are waited for, so that may take long
+_CLOSE_SECONDS = 2.0  # how long a storage that is away may delay the close
+_CHECKPOINT_CHANGES = 1_000  # commits and events; one event changes about three frames (pages) of SQLite's WAL
+_WAL_FRAMES = 8_000  # 32 MiB
 
 
 class EventLog:
@@ -54,10 +41,12 @@ class EventLog:
     def __init__(self, announce: Callable[[Committed], None]) -> None:
         self._announce = announce
         self._loop = asyncio.get_running_loop()
-        self._waiting: deque[_Job] = deque()
+        self._waiting: deque[Job] = deque()
         self._wake = asyncio.Event()
         self._closed = False
-        self._commits = 0
+        self._gives_up_at = inf
+        self._changes = 0  # since the last checkpoint
+        self._checkpointing: asyncio.Task[None] | None = None
         self._writer = ThreadPoolExecutor(1, "event-log-writer")
         self._readers = ThreadPoolExecutor(_READERS, "event-log-reader")
         self._checkpointer = ThreadPoolExecutor(1, "event-log-checkpoint")
@@ -88,12 +77,15 @@ class EventLog:
         return await self._read(read_heads, session_ids)
 
     async def aclose(self) -> None:
-        """Writes what waits, then closes threads and connections."""
+        """Writes what waits, then closes threads and connections. Idempotent."""
         if self._closed:
             return
         self._closed = True
+        self._gives_up_at = self._loop.time() + _CLOSE_SECONDS
         self._wake.set()
         await self._task
+        if self._checkpointing is not None:
+            await self._checkpointing
         for pool, threads in ((self._writer, 1), (self._readers, _READERS), (self._checkpointer, 1)):
             together = threading.Barrier(threads)  # so that each thread closes its own connection
             closing = (self._loop.run_in_executor(pool, _close_connection, together) for _ in range(threads))
@@ -102,12 +94,14 @@ class EventLog:
 
     # --- on the loop ---
 
-    def _submit(self, append: Append | None = None, work: Work | None = None) -> asyncio.Future[Any]:
+    def _submit(
+        self, append: Append | None = None, work: Callable[[LogTransaction], Any] | None = None
+    ) -> asyncio.Future[Any]:
         if self._closed:
             raise BusClosed
         future: asyncio.Future[Any] = self._loop.create_future()
         deadline = self._loop.time() + conf.storage_timeout_seconds
-        self._waiting.append(_Job(deadline, future, append, work))
+        self._waiting.append(Job(deadline, future, append, work))
         self._wake.set()
         return future
 
@@ -120,130 +114,76 @@ class EventLog:
             raise StorageUnavailable from error
 
     async def _write(self) -> None:
-        while True:
+        while not (self._closed and not self._waiting):
             await self._wake.wait()
             self._wake.clear()
-            while self._waiting:
-                jobs = [self._waiting.popleft() for _ in range(min(len(self._waiting), _JOBS_PER_COMMIT))]
-                await self._commit(jobs)
-            if self._closed:
-                return
+            left: list[Job] = []
+            while left or self._waiting:
+                more = min(len(self._waiting), _JOBS_PER_COMMIT)
+                left = await self._commit(left + [self._waiting.popleft() for _ in range(more)])
+                if left:
+                    await asyncio.sleep(_RETRY_SECONDS)
 
-    async def _commit(self, jobs: list[_Job]) -> None:
-        """Commits the jobs; taken apart if they fail together; tried again while the storage is away."""
+    async def _commit(self, jobs: list[Job]) -> list[Job]:
+        """Commits the jobs; one by one if they fail together. Gives those that are worth another try, in order."""
         error = await self._attempt(jobs)
-        if error is not None and len(jobs) > 1:
-            for job in jobs:
-                await self._commit([job])
-            return
-        while error is not None:
-            [job] = jobs
-            if not isinstance(error, _PASSING):
-                _refuse(job, error)
-                return
-            if self._loop.time() >= job.deadline or self._closed:
-                logger.error("event_log_unavailable", err=repr(error))
-                _refuse(job, StorageUnavailable())
-                return
-            await asyncio.sleep(_RETRY_SECONDS)
-            error = await self._attempt(jobs)
+        if error is None:
+            return []
+        if len(jobs) == 1:
+            return [] if self._gives_up(jobs[0], error) else jobs
+        not_tried = error if isinstance(error, PASSING) else OperationalError("not tried yet")
+        until = self._loop.time() + _APART_SECONDS
+        left: list[Job] = []
+        held: set[UUID] = set()  # sessions whose next event must not overtake one that is left
+        for job in jobs:
+            session_id = None if job.append is None else job.append.session_id
+            tries = session_id not in held and self._loop.time() < until
+            error = await self._attempt([job]) if tries else not_tried
+            if error is not None and not self._gives_up(job, error):
+                left.append(job)
+                if session_id is not None:
+                    held.add(session_id)
+        return left
 
-    async def _attempt(self, jobs: list[_Job]) -> Exception | None:
+    def _gives_up(self, job: Job, error: Exception) -> bool:
+        """Refuses what another try would not help, and what has waited long enough."""
+        if not isinstance(error, PASSING):
+            job.refuse(error)
+            return True
+        if self._loop.time() < min(job.deadline, self._gives_up_at):
+            return False
+        logger.error("event_log_unavailable", err=repr(error))
+        job.refuse(StorageUnavailable())
+        return True
+
+    async def _attempt(self, jobs: list[Job]) -> Exception | None:
         try:
-            committed = await self._loop.run_in_executor(self._writer, _run, jobs)
+            committed = await self._loop.run_in_executor(self._writer, commit, jobs)
         except Exception as error:
             return error
         if committed:
             self._announce(committed)
         for job in jobs:
             if job.error is not None:
-                _refuse(job, job.error)
+                job.refuse(job.error)
             elif not job.future.done():  # else its waiter was cancelled; what it wrote stays written
                 job.future.set_result(job.result)
-        self._commits += 1
-        if self._commits % _CHECKPOINT_COMMITS == 0:
-            self._loop.run_in_executor(self._checkpointer, _checkpoint)
+        self._changes += 1 + len(committed)
+        if self._changes >= _CHECKPOINT_CHANGES and self._checkpointing is None:
+            self._changes = 0
+            self._checkpointing = self._loop.create_task(self._checkpoint())
         return None
 
-
-def _refuse(job: _Job, error: Exception) -> None:
-    if not job.future.done():
-        job.future.set_exception(error)
+    async def _checkpoint(self) -> None:
+        """Commits go on meanwhile, but SQLite begins its WAL anew only after a checkpoint that left nothing. So once
+        it has grown large, what is left, which is little, follows between two commits.
+        """
+        if await self._loop.run_in_executor(self._checkpointer, checkpoint) > _WAL_FRAMES:
+            await self._loop.run_in_executor(self._writer, checkpoint)
+        self._checkpointing = None
 
 
 # --- on the threads ---
-
-
-def _run(jobs: list[_Job]) -> Committed:
-    """All jobs in one transaction. A session's jobs keep their order: the k-th of each session is in round k."""
-    if connection.connection is None:
-        _open_writer()
-    try:
-        return _run_in_transaction(jobs)
-    except (DatabaseError, InterfaceError):
-        connection.close()  # the next attempt opens a fresh one
-        raise
-
-
-def _run_in_transaction(jobs: list[_Job]) -> Committed:
-    log = LogTransaction()
-    with transaction.atomic():
-        appends: list[_Job] = []
-        sessions: set[UUID] = set()
-        for job in jobs:
-            if job.append is not None and job.append.session_id not in sessions:
-                sessions.add(job.append.session_id)
-                appends.append(job)
-                continue
-            _append(log, appends)
-            appends, sessions = [], set()
-            if job.append is not None:
-                sessions.add(job.append.session_id)
-                appends.append(job)
-            else:
-                _work(log, job)
-        _append(log, appends)
-    return log.committed
-
-
-def _append(log: LogTransaction, jobs: list[_Job]) -> None:
-    lasts = log.append_all([job.append for job in jobs if job.append is not None]) if jobs else []
-    for job, last in zip(jobs, lasts, strict=True):
-        job.result = last
-
-
-def _work(log: LogTransaction, job: _Job) -> None:
-    assert job.work is not None
-    before = len(log.committed)
-    try:
-        with transaction.atomic():
-            job.result, job.error = job.work(log), None
-    except _PASSING:
-        raise
-    except Exception as error:  # a refusal: its own waiter's business, not that of the others in this commit
-        del log.committed[before:]
-        job.result, job.error = None, error
-
-
-def _open_writer() -> None:
-    connection.ensure_connection()
-    if connection.vendor == "sqlite":
-        with connection.cursor() as cursor:
-            # A checkpoint inside a commit is its p99 (9–15 ms instead of 3): a thread of its own makes them.
-            cursor.execute("PRAGMA wal_autocheckpoint = 0")
-
-
-def _checkpoint() -> None:
-    if connection.vendor != "sqlite":
-        return
-    started = time.monotonic()
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("PRAGMA wal_checkpoint(PASSIVE)")
-    except DatabaseError as error:
-        logger.warning("checkpoint_failed", err=repr(error))
-    else:
-        logger.debug("checkpoint_done", seconds=round(time.monotonic() - started, 4))
 
 
 def _reading(function: Callable[..., T], arguments: tuple[Any, ...]) -> T:

@@ -15,9 +15,10 @@ from channels.layers import get_channel_layer
 from events.conf import conf
 from events.core import sse
 from events.core.event import Event
-from events.event_log import Committed, EventLog
+from events.event_log import EventLog
 from events.exceptions import StorageUnavailable, TooManyViewers
 from events.groups import LayerMessage, Signal, event_message, group_name, parse, signal_message
+from events.log_writing import Committed
 from events.membership import Membership
 
 logger = structlog.get_logger(__name__)

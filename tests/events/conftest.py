@@ -1,0 +1,94 @@
+"""What the tests of events share: a log, a bus, a database that somebody else has locked, waiting for conditions."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from uuid import UUID, uuid4
+
+import pytest
+from django.db import connection, transaction
+
+from events import bus as event_bus
+from events.bus import EventBus
+from events.core.event import Event
+from events.event_log import EventLog
+from events.log_transaction import Entry
+
+
+async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+    """Lets everything else run until the condition holds; fails after `seconds`."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110  (conditions of all kinds; this is the one place that polls)
+            await asyncio.sleep(0)
+
+
+def entry(text: str = "x", stream_id: UUID | None = None) -> Entry:
+    return Entry("test.text", f'"{text}"', stream_id)
+
+
+@pytest.fixture
+def session_id() -> UUID:
+    return uuid4()
+
+
+@pytest.fixture
+def sqlite_only() -> None:
+    """For what is about SQLite's own files and locks. PostgreSQL has neither."""
+    if connection.vendor != "sqlite":
+        pytest.skip("about SQLite's write-ahead log; PostgreSQL keeps its own")
+
+
+@pytest.fixture
+def announced() -> list[tuple[UUID, Event]]:
+    """What the log has told the world, in order."""
+    return []
+
+
+@pytest.fixture
+async def log(transactional_db: None, announced: list[tuple[UUID, Event]]) -> AsyncIterator[EventLog]:
+    made = EventLog(announced.extend)
+    yield made
+    await made.aclose()
+
+
+@pytest.fixture
+async def bus(transactional_db: None) -> AsyncIterator[EventBus]:
+    """The running loop's bus, with the layer of the settings."""
+    yield event_bus.current()
+    await event_bus.close_current()
+
+
+class LockedDatabase:
+    """Somebody else, who holds the lock that the log needs: SQLite's only one, or PostgreSQL's on the heads."""
+
+    def __init__(self) -> None:
+        self._locked, self._release = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._hold)
+
+    async def lock(self) -> None:
+        self._thread.start()
+        await until(self._locked.is_set)
+
+    def release(self) -> None:
+        self._release.set()
+
+    def end(self) -> None:
+        self.release()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def _hold(self) -> None:
+        with transaction.atomic():
+            if connection.vendor == "postgresql":
+                with connection.cursor() as cursor:
+                    cursor.execute("LOCK TABLE events_head IN EXCLUSIVE MODE")
+            self._locked.set()
+            self._release.wait()
+        connection.close()
+
+
+@pytest.fixture
+def locked_database(transactional_db: None) -> Iterator[LockedDatabase]:
+    locked = LockedDatabase()
+    yield locked
+    locked.end()

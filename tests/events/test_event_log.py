@@ -1,0 +1,573 @@
+"""The event log: contiguous, fenced by turn, durable before announced, and no worse for what goes wrong around it."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Group
+from django.db import DatabaseError, IntegrityError, OperationalError, connection
+from pytest_django import Settings
+
+from events import event_log, log_reading, log_transaction, log_writing
+from events.core.event import Event
+from events.event_log import EventLog
+from events.exceptions import BusClosed, StorageUnavailable
+from events.log_reading import PAGE_EVENTS
+from events.log_transaction import LogTransaction
+from events.log_writing import Committed, Job, commit
+from events.models import StoredEvent
+from tests.events.conftest import LockedDatabase, entry, until
+
+Announced = list[tuple[UUID, Event]]
+
+
+class Refused(Exception):
+    """What a unit of work of the domain may raise."""
+
+
+async def stored(log: EventLog, session_id: UUID) -> list[Event]:
+    events: list[Event] = []
+    while True:
+        page = await log.read(session_id, len(events))
+        assert not page.lost
+        events += page.events
+        if len(events) == page.head:
+            return events
+
+
+@asynccontextmanager
+async def one_commit(log: EventLog) -> AsyncIterator[None]:
+    """What is asked for inside is committed together: the writer is kept busy until the end of the block."""
+    busy, go_on = threading.Event(), threading.Event()
+
+    def keep_busy(_: LogTransaction) -> None:
+        busy.set()
+        go_on.wait()
+
+    task = asyncio.ensure_future(log.transaction(keep_busy))
+    await until(busy.is_set)
+    try:
+        yield
+        await asyncio.sleep(0)  # tasks that were made inside have asked by now
+    finally:
+        go_on.set()
+    await task
+
+
+@pytest.fixture
+def commits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many jobs each attempt to commit had."""
+    sizes: list[int] = []
+
+    def counting(jobs: Sequence[Job]) -> Committed:
+        sizes.append(len(jobs))
+        return commit(jobs)
+
+    monkeypatch.setattr(event_log, "commit", counting)
+    return sizes
+
+
+# --- numbers and order ---
+
+
+async def test_seqs_are_contiguous_from_1_under_concurrent_appends_to_many_sessions(
+    log: EventLog, announced: Announced
+) -> None:
+    sessions = [uuid4() for _ in range(20)]
+
+    async def write(session_id: UUID, number: int) -> None:
+        entries = [entry(f"{number}.{part}") for part in range(1 + number % 3)]
+        last = await log.append(session_id, entries)
+        assert last is not None
+        texts = [event.data for event in (await log.read(session_id, last - len(entries))).events[: len(entries)]]
+        assert texts == [item.data for item in entries]
+
+    await asyncio.gather(*(write(session_id, number) for number in range(30) for session_id in sessions))
+
+    for session_id in sessions:
+        events = await stored(log, session_id)
+        assert [event.seq for event in events] == list(range(1, 61))
+        assert [event for about, event in announced if about == session_id] == events
+
+
+async def test_appends_that_were_asked_for_in_order_are_written_in_order(
+    log: EventLog, session_id: UUID, commits: list[int]
+) -> None:
+    async with one_commit(log):
+        appends = [asyncio.ensure_future(log.append(session_id, [entry(str(number))])) for number in range(50)]
+    assert await asyncio.gather(*appends) == list(range(1, 51))
+    assert [event.data for event in await stored(log, session_id)] == [f'"{number}"' for number in range(50)]
+    assert commits == [1, 50]
+
+
+async def test_a_unit_of_work_keeps_its_place_among_appends(log: EventLog, session_id: UUID) -> None:
+    async with one_commit(log):
+        waiting = [
+            asyncio.ensure_future(log.append(session_id, [entry("1")])),
+            asyncio.ensure_future(log.transaction(lambda inside: inside.append(session_id, entry("2"), entry("3")))),
+            asyncio.ensure_future(log.append(session_id, [entry("4")])),
+        ]
+    assert await asyncio.gather(*waiting) == [1, 3, 4]
+
+
+async def test_more_sessions_than_a_statement_takes(log: EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_transaction, "_SESSIONS_PER_STATEMENT", 3)
+    async with one_commit(log):
+        appends = [asyncio.ensure_future(log.append(uuid4(), [entry(), entry()])) for _ in range(10)]
+    assert await asyncio.gather(*appends) == [2] * 10
+
+
+async def test_what_is_stored_comes_back_as_it_was(log: EventLog, session_id: UUID) -> None:
+    stream_id = uuid4()
+    data = '{"text":"😀 e\u0301 שלום \\" %s \\\\ \ufffd \'"}'
+    await log.append(session_id, [log_transaction.Entry("chat.token", data, stream_id)])
+    [event] = await stored(log, session_id)
+    assert event == Event(1, "chat.token", data, stream_id.hex)
+
+
+async def test_a_transaction_knows_the_head_and_what_a_stream_has_stored(log: EventLog, session_id: UUID) -> None:
+    stream_id = uuid4()
+    await log.append(session_id, [entry("1", stream_id), entry("other"), entry("2", stream_id)])
+
+    def read(inside: LogTransaction) -> tuple[int, int, list[str]]:
+        data = inside.data_of(session_id, stream_id, "test.text")
+        return inside.head(session_id), inside.head(uuid4()), data
+
+    assert await log.transaction(read) == (3, 0, ['"1"', '"2"'])
+
+
+# --- turns ---
+
+
+async def test_an_append_of_another_turn_writes_nothing(log: EventLog, session_id: UUID, announced: Announced) -> None:
+    assert await log.append(session_id, [entry()], turn=1) is None
+    assert await log.transaction(lambda inside: inside.open_turn(session_id, 1))
+    assert await log.append(session_id, [entry()], turn=2) is None
+    assert await log.append(session_id, [entry("mine")], turn=1) == 1
+    assert [event.data for event in await stored(log, session_id)] == ['"mine"']
+    assert len(announced) == 1
+
+
+async def test_a_closed_turn_is_refused(log: EventLog, session_id: UUID) -> None:
+    await log.transaction(lambda inside: inside.open_turn(session_id, 1))
+    await log.transaction(lambda inside: inside.close_turn(session_id, 1))
+    assert await log.append(session_id, [entry()], turn=1) is None
+
+
+async def test_only_the_turn_that_is_open_can_be_closed(log: EventLog, session_id: UUID) -> None:
+    await log.transaction(lambda inside: inside.open_turn(session_id, 2))
+    await log.transaction(lambda inside: inside.close_turn(session_id, 1))
+    assert await log.append(session_id, [entry()], turn=2) == 1
+
+
+async def test_events_without_a_turn_are_always_accepted(log: EventLog, session_id: UUID) -> None:
+    assert await log.append(session_id, [entry("before any turn")]) == 1
+    await log.transaction(lambda inside: inside.open_turn(session_id, 7))
+    assert await log.append(session_id, [entry("while one is open")]) == 2
+    await log.transaction(lambda inside: inside.close_turn(session_id, 7))
+    assert await log.append(session_id, [entry("after it")]) == 3
+
+
+async def test_only_a_higher_turn_takes_over(log: EventLog, session_id: UUID) -> None:
+    async def opens(turn: int) -> bool:
+        return await log.transaction(lambda inside: inside.open_turn(session_id, turn))
+
+    assert [await opens(turn) for turn in (2, 1, 2, 3)] == [True, False, False, True]
+    assert await log.append(session_id, [entry()], turn=2) is None
+    assert await log.append(session_id, [entry()], turn=3) == 1
+
+
+async def test_a_turn_is_refused_in_the_same_commit_that_ends_it(log: EventLog, session_id: UUID) -> None:
+    await log.transaction(lambda inside: inside.open_turn(session_id, 1))
+    async with one_commit(log):
+        mine = asyncio.ensure_future(log.append(session_id, [entry("in time")], turn=1))
+        newer = asyncio.ensure_future(log.transaction(lambda inside: inside.open_turn(session_id, 2)))
+        late = asyncio.ensure_future(log.append(session_id, [entry("late")], turn=1))
+        others = asyncio.ensure_future(log.append(uuid4(), [entry()]))
+    assert (await mine, await newer, await late, await others) == (1, True, None, 1)
+
+
+# --- refusals, and who is spared ---
+
+
+async def test_a_refusal_undoes_its_own_work_and_nothing_else(
+    log: EventLog, session_id: UUID, announced: Announced, commits: list[int]
+) -> None:
+    other, fine = uuid4(), uuid4()
+
+    def refuse(inside: LogTransaction) -> None:
+        inside.append(session_id, entry("undone"))
+        Group.objects.create(name="undone")
+        raise Refused
+
+    async with one_commit(log):
+        appended = asyncio.ensure_future(log.append(other, [entry()]))
+        refused = asyncio.ensure_future(log.transaction(refuse))
+        worked = asyncio.ensure_future(log.transaction(lambda inside: inside.append(fine, entry())))
+    assert await appended == await worked == 1
+    with pytest.raises(Refused):
+        await refused
+    assert commits == [1, 3]  # all in one
+    assert [about for about, _ in announced] == [other, fine]
+    assert await stored(log, session_id) == []
+    assert await log.transaction(lambda _: Group.objects.count()) == 0
+
+
+def breaks_a_rule_at_once(_: LogTransaction) -> None:
+    Group.objects.create(name="one")
+    Group.objects.create(name="one")
+
+
+def breaks_a_rule_at_the_commit(_: LogTransaction) -> None:
+    LogEntry.objects.create(user_id=999, action_flag=1, object_repr="a foreign key to nobody")
+
+
+@pytest.mark.parametrize("work", [breaks_a_rule_at_once, breaks_a_rule_at_the_commit])
+async def test_a_broken_constraint_fails_alone_and_is_not_tried_again(
+    log: EventLog, session_id: UUID, commits: list[int], work: Callable[[LogTransaction], None]
+) -> None:
+    async with one_commit(log):
+        before = asyncio.ensure_future(log.append(session_id, [entry()]))
+        broken = asyncio.ensure_future(log.transaction(work))
+        after = asyncio.ensure_future(log.append(session_id, [entry()]))
+    with pytest.raises(IntegrityError):
+        await broken
+    assert (await before, await after) == (1, 2)
+    assert len(commits) <= 5  # the block's own; all together; each alone
+
+
+async def test_an_event_that_cannot_be_stored_fails_alone(log: EventLog, session_id: UUID) -> None:
+    async with one_commit(log):
+        fine = asyncio.ensure_future(log.append(session_id, [entry()]))
+        broken = asyncio.ensure_future(log.append(uuid4(), [log_transaction.Entry("x", None)]))  # type: ignore[arg-type]
+    with pytest.raises(DatabaseError):
+        await broken
+    assert await fine == 1
+
+
+async def test_work_that_always_finds_something_locked_does_not_hold_up_the_others(
+    log: EventLog, settings: Settings
+) -> None:
+    settings.EVENTS_STORAGE_TIMEOUT_SECONDS = 0.5
+
+    def locked(_: LogTransaction) -> None:
+        raise OperationalError("a row that somebody holds")
+
+    troubled = asyncio.ensure_future(log.transaction(locked))
+    for number in range(1, 4):
+        async with asyncio.timeout(5):
+            lasts = await asyncio.gather(*(log.append(UUID(int=session), [entry()]) for session in range(10)))
+        assert lasts == [number] * 10
+        assert not troubled.done()
+    with pytest.raises(StorageUnavailable):
+        await troubled
+
+
+async def test_a_sessions_next_event_does_not_overtake_one_that_is_tried_again(
+    log: EventLog, session_id: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = iter([OperationalError("together"), OperationalError("first alone")])
+
+    def fails_at_first(jobs: Sequence[Job]) -> Committed:
+        if jobs[0].append is not None and (error := next(failures, None)):
+            raise error
+        return commit(jobs)
+
+    async with one_commit(log):
+        monkeypatch.setattr(event_log, "commit", fails_at_first)
+        mine = [asyncio.ensure_future(log.append(session_id, [entry(text)])) for text in ("1", "2")]
+        other = asyncio.ensure_future(log.append(uuid4(), [entry()]))
+    assert await asyncio.gather(*mine) == [1, 2]
+    assert await other == 1
+    assert [event.data for event in await stored(log, session_id)] == ['"1"', '"2"']
+
+
+async def test_work_that_is_tried_again_takes_effect_once(log: EventLog, session_id: UUID) -> None:
+    runs: list[int] = []
+
+    def fails_at_first(inside: LogTransaction) -> int | None:
+        runs.append(1)
+        last = inside.append(session_id, entry())
+        if len(runs) == 1:
+            raise OperationalError("away for a moment")
+        return last
+
+    assert await log.transaction(fails_at_first) == 1
+    assert len(runs) == 2
+    assert len(await stored(log, session_id)) == 1
+
+
+# --- durable before announced ---
+
+
+def test_what_is_announced_can_be_read_by_others_at_that_moment(transactional_db: None) -> None:
+    """Not async: it blocks the loop to look at the database at the moment of the announcement."""
+    seen: list[bool] = []
+    elsewhere = ThreadPoolExecutor(1)
+
+    def look(session_id: UUID, seq: int) -> bool:
+        return StoredEvent.objects.filter(session_id=session_id, seq=seq).exists()
+
+    def announce(committed: Committed) -> None:
+        seen.extend(elsewhere.submit(look, session_id, event.seq).result() for session_id, event in committed)
+
+    async def scenario() -> None:
+        log = EventLog(announce)
+        await asyncio.gather(*(log.append(UUID(int=number % 3), [entry(), entry()]) for number in range(12)))
+        await log.transaction(lambda inside: inside.append(uuid4(), entry()))
+        await log.aclose()
+
+    asyncio.run(scenario())
+    elsewhere.submit(lambda: connection.close()).result()
+    elsewhere.shutdown()
+    assert seen == [True] * 25
+
+
+async def test_it_is_announced_before_its_writer_goes_on(log: EventLog, session_id: UUID, announced: Announced) -> None:
+    await log.append(session_id, [entry()])
+    assert len(announced) == 1
+
+
+# --- when the database is locked ---
+
+
+async def test_while_the_database_is_locked_all_wait_and_nothing_is_lost(
+    log: EventLog, locked_database: LockedDatabase, commits: list[int], announced: Announced
+) -> None:
+    await locked_database.lock()
+    appends = [asyncio.ensure_future(log.append(UUID(int=number % 5), [entry(str(number))])) for number in range(20)]
+    work = asyncio.ensure_future(log.transaction(lambda inside: inside.append(UUID(int=9), entry())))
+    await until(lambda: len(commits) > 3)
+    assert announced == []
+    locked_database.release()
+    assert await asyncio.gather(*appends) == [1 + number // 5 for number in range(20)]
+    assert await work == 1
+    for session in range(5):
+        texts = [event.data for event in await stored(log, UUID(int=session))]
+        assert texts == [f'"{number}"' for number in range(session, 20, 5)]
+
+
+async def test_after_the_time_limit_all_are_refused_and_later_it_goes_on_by_itself(
+    log: EventLog, session_id: UUID, locked_database: LockedDatabase, settings: Settings, announced: Announced
+) -> None:
+    settings.EVENTS_STORAGE_TIMEOUT_SECONDS = 0.2
+    await locked_database.lock()
+    async with asyncio.timeout(5):  # not the time of a lock for each of them
+        refused = await asyncio.gather(
+            *(log.append(uuid4(), [entry()]) for _ in range(100)),
+            log.transaction(lambda inside: inside.append(session_id, entry())),
+            return_exceptions=True,
+        )
+    assert {type(error) for error in refused} == {StorageUnavailable}
+    settings.EVENTS_STORAGE_TIMEOUT_SECONDS = 10
+    locked_database.release()
+    assert await log.append(session_id, [entry("later")]) == 1
+    assert [event.data for _, event in announced] == ['"later"']
+
+
+async def test_the_log_can_be_read_while_it_cannot_be_written(
+    log: EventLog, session_id: UUID, locked_database: LockedDatabase
+) -> None:
+    await log.append(session_id, [entry()])
+    await locked_database.lock()
+    assert len(await stored(log, session_id)) == 1
+    assert await log.heads([session_id]) == {session_id: 1}
+
+
+async def test_a_log_that_is_closed_while_the_database_is_locked_gives_up(
+    log: EventLog, locked_database: LockedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_log, "_CLOSE_SECONDS", 0.1)
+    await locked_database.lock()
+    append = asyncio.ensure_future(log.append(uuid4(), [entry()]))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await log.aclose()
+    with pytest.raises(StorageUnavailable):
+        await append
+
+
+# --- waiters and the end ---
+
+
+async def test_a_waiter_that_is_cancelled_disturbs_nobody(log: EventLog, session_id: UUID, commits: list[int]) -> None:
+    async with one_commit(log):
+        first = asyncio.ensure_future(log.append(session_id, [entry("1")]))
+        cancelled = asyncio.ensure_future(log.append(session_id, [entry("2")]))
+        await asyncio.sleep(0)
+        cancelled.cancel()
+        last = asyncio.ensure_future(log.append(session_id, [entry("3")]))
+    assert (await first, await last) == (1, 3)  # it was on its way; nobody can tell a cancelled one from a late one
+    with pytest.raises(asyncio.CancelledError):
+        await cancelled
+    assert commits == [1, 3]
+
+
+async def test_close_writes_what_waits_and_takes_nothing_more(log: EventLog, session_id: UUID) -> None:
+    appends = [asyncio.ensure_future(log.append(session_id, [entry()])) for _ in range(100)]
+    await asyncio.sleep(0)
+    await log.aclose()
+    assert await asyncio.gather(*appends) == list(range(1, 101))
+    with pytest.raises(BusClosed):
+        await log.append(session_id, [entry()])
+    with pytest.raises(BusClosed):
+        await log.read(session_id, 0)
+    await log.aclose()
+
+
+async def test_close_ends_all_threads(log: EventLog, session_id: UUID) -> None:
+    def threads() -> list[str]:
+        return [thread.name for thread in threading.enumerate() if thread.name.startswith("event-log")]
+
+    await log.append(session_id, [entry()])
+    await asyncio.gather(*(log.read(session_id, 0) for _ in range(20)))
+    assert threads()
+    await log.aclose()
+    await until(lambda: not threads())
+
+
+# --- reading ---
+
+
+async def test_a_long_log_is_read_in_pages(log: EventLog, session_id: UUID) -> None:
+    await log.append(session_id, [entry(str(number)) for number in range(2 * PAGE_EVENTS + 7)])
+    pages = [await log.read(session_id, after) for after in (0, PAGE_EVENTS, 2 * PAGE_EVENTS, 2 * PAGE_EVENTS + 7)]
+    assert [len(page.events) for page in pages] == [PAGE_EVENTS, PAGE_EVENTS, 7, 0]
+    assert {page.head for page in pages} == {2 * PAGE_EVENTS + 7}
+    assert not any(page.lost for page in pages)
+    assert [event.seq for page in pages for event in page.events] == list(range(1, 2 * PAGE_EVENTS + 8))
+
+
+@pytest.mark.parametrize(
+    ("after", "lost", "seqs"),
+    [
+        (0, True, [6, 7, 8]),
+        (4, True, [6, 7, 8]),
+        (5, False, [6, 7, 8]),
+        (7, False, [8]),
+        (8, False, []),
+        (9, True, []),
+        (10**15, True, []),
+    ],
+)
+async def test_a_cursor_before_what_is_stored_or_beyond_the_head_is_lost(
+    log: EventLog, session_id: UUID, after: int, lost: bool, seqs: list[int]
+) -> None:
+    await log.append(session_id, [entry() for _ in range(8)])
+    await log.transaction(lambda _: StoredEvent.objects.filter(session_id=session_id, seq__lte=5).delete())
+    page = await log.read(session_id, after)
+    assert page.lost is lost
+    assert page.head == 8
+    assert [event.seq for event in page.events] == seqs
+
+
+async def test_a_log_whose_events_are_all_pruned_is_lost_but_for_its_head(log: EventLog, session_id: UUID) -> None:
+    await log.append(session_id, [entry() for _ in range(3)])
+    await log.transaction(lambda _: StoredEvent.objects.filter(session_id=session_id).delete())
+    assert [(await log.read(session_id, after)).lost for after in range(5)] == [True, True, True, False, True]
+
+
+async def test_a_session_without_events_has_an_empty_log(log: EventLog) -> None:
+    assert await log.read(uuid4(), 0) == log_reading.Page([], 0, lost=False)
+    assert (await log.read(uuid4(), 1)).lost
+
+
+async def test_the_heads_of_many_sessions(log: EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_reading, "_HEADS_PER_STATEMENT", 7)
+    heads = {uuid4(): 1 + number % 3 for number in range(50)}
+    await asyncio.gather(*(log.append(session_id, [entry()] * count) for session_id, count in heads.items()))
+    assert await log.heads([*heads, uuid4()]) == heads
+    assert await log.heads([]) == {}
+
+
+async def test_a_log_that_cannot_be_read_says_so_and_is_read_again_later(
+    log: EventLog, session_id: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any) -> Any:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT nothing FROM nowhere")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(event_log, "read_page", fails)
+        with pytest.raises(StorageUnavailable):
+            await log.read(session_id, 0)
+    assert (await log.read(session_id, 0)).events == []
+
+
+# --- SQLite's write-ahead log ---
+
+
+async def test_checkpoints_have_a_thread_of_their_own(
+    log: EventLog, session_id: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[str] = []
+
+    def checkpoint() -> int:
+        threads.append(threading.current_thread().name)
+        return log_writing.checkpoint()
+
+    monkeypatch.setattr(event_log, "checkpoint", checkpoint)
+    monkeypatch.setattr(event_log, "_CHECKPOINT_CHANGES", 10)
+    for _ in range(10):
+        await log.append(session_id, [entry()])
+    await until(lambda: threads)
+    assert threads[0].startswith("event-log-checkpoint")
+
+
+async def test_the_write_ahead_log_stays_bounded_under_writers_that_never_pause(
+    log: EventLog, sqlite_only: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames: list[int] = []
+
+    def checkpoint() -> int:
+        frames.append(log_writing.checkpoint())
+        return frames[-1]
+
+    monkeypatch.setattr(event_log, "checkpoint", checkpoint)
+    monkeypatch.setattr(event_log, "_CHECKPOINT_CHANGES", 100)
+    monkeypatch.setattr(event_log, "_WAL_FRAMES", 300)
+
+    async def write(session_id: UUID) -> None:
+        while len(frames) < 100:
+            await log.append(session_id, [entry("x" * 500)])
+
+    await asyncio.gather(*(write(uuid4()) for _ in range(20)))
+    assert max(frames) > 300  # the bound was reached
+    assert max(frames) < 4_000
+
+
+# --- several logs ---
+
+
+def test_logs_of_two_event_loops_write_to_one_session_without_disturbing_each_other(transactional_db: None) -> None:
+    shared, lasts, errors = uuid4(), list[int | None](), list[BaseException]()
+
+    async def scenario() -> None:
+        log = EventLog(lambda committed: None)
+        own = uuid4()
+        for number in range(50):
+            lasts.append(await log.append(shared, [entry(), entry()]))
+            assert await log.append(own, [entry()]) == number + 1
+        await log.aclose()
+
+    def run() -> None:
+        try:
+            asyncio.run(scenario())
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert sorted(last for last in lasts if last) == list(range(2, 301, 2))
+    seqs = list(StoredEvent.objects.filter(session_id=shared).order_by("seq").values_list("seq", flat=True))
+    assert seqs == list(range(1, 301))
