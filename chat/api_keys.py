@@ -18,8 +18,15 @@ _USABLE = {"revoked_at": None, "user__is_active": True}
 
 def create_api_key(user: User) -> str:
     """Make a key for the user and return it: the only time that it can be seen, since only its digest is stored."""
+    return issue(ApiKey(user=user))
+
+
+def issue(api_key: ApiKey) -> str:
+    """Store a new row, which says whose key it is, and return its key: see `create_api_key`."""
+    assert api_key.pk is None
     key = _PREFIX + secrets.token_urlsafe(_RANDOM_BYTES)
-    ApiKey.objects.create(user=user, digest=_digest(key), hint=f"{key[:7]}…{key[-4:]}")
+    api_key.digest, api_key.hint = _digest(key), f"{key[:7]}…{key[-4:]}"
+    api_key.save()
     return key
 
 

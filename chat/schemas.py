@@ -26,7 +26,7 @@ def _no_nul(text: str) -> str:
     return text
 
 
-Title = Annotated[str, AfterValidator(_one_line), StringConstraints(max_length=200)]
+Title = Annotated[str, AfterValidator(_no_nul), AfterValidator(_one_line), StringConstraints(max_length=200)]
 QueryText = Annotated[str, AfterValidator(_no_nul), StringConstraints(max_length=200)]
 
 

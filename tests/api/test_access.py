@@ -99,7 +99,7 @@ def test_no_other_address_lies_under_the_api() -> None:
 
 
 @pytest.mark.parametrize("owner", OWNERS)
-async def test_the_owner_may(transactional_db: None, owner: str) -> None:
+async def test_the_owner_may(database: None, owner: str) -> None:
     for route, (status, _) in ROUTES.items():
         own, session, stream = await owner_of_a_session(owner)
         assert (route, (await request(own, route, session, stream)).status_code) == (route, status)
@@ -107,7 +107,7 @@ async def test_the_owner_may(transactional_db: None, owner: str) -> None:
 
 @pytest.mark.parametrize("owner", OWNERS)
 @pytest.mark.parametrize("kind", STRANGERS)
-async def test_a_stranger_finds_nothing(transactional_db: None, owner: str, kind: str) -> None:
+async def test_a_stranger_finds_nothing(database: None, owner: str, kind: str) -> None:
     _, session, stream = await owner_of_a_session(owner)
     stranger = await caller(kind)
     for route in ROUTES:
@@ -117,7 +117,7 @@ async def test_a_stranger_finds_nothing(transactional_db: None, owner: str, kind
     assert await untouched(session)
 
 
-async def test_nobody_gets_in(transactional_db: None) -> None:
+async def test_nobody_gets_in(database: None) -> None:
     _, session, stream = await owner_of_a_session("browser")
     for route in ROUTES | OPEN_ROUTES:
         refused = await request(ApiClient(), route, session, stream)
@@ -126,12 +126,12 @@ async def test_nobody_gets_in(transactional_db: None) -> None:
 
 
 @pytest.mark.parametrize("kind", STRANGERS)
-async def test_everyone_begins_with_an_empty_list(transactional_db: None, kind: str) -> None:
+async def test_everyone_begins_with_an_empty_list(database: None, kind: str) -> None:
     await owner_of_a_session("browser")
     assert (await (await caller(kind)).get("/api/sessions/")).json() == {"sessions": [], "next": None}
 
 
-async def test_a_browser_changes_nothing_without_its_token(transactional_db: None) -> None:
+async def test_a_browser_changes_nothing_without_its_token(database: None) -> None:
     own, session, stream = await owner_of_a_session("browser")
     del own.http.headers["X-CSRFToken"]
     for route in ROUTES | OPEN_ROUTES:
@@ -142,19 +142,19 @@ async def test_a_browser_changes_nothing_without_its_token(transactional_db: Non
 
 
 @pytest.mark.parametrize("owner", OWNERS)
-async def test_a_deleted_session_is_nobodys(transactional_db: None, owner: str) -> None:
+async def test_a_deleted_session_is_nobodys(database: None, owner: str) -> None:
     own, session, stream = await owner_of_a_session(owner)
     await own.delete(f"/api/sessions/{session}/")
     for route in ROUTES:
         assert error_of(await request(own, route, session, stream)) == (404, "not_found", None)
 
 
-async def test_no_spelling_gets_around_the_gate(transactional_db: None) -> None:
+async def test_no_spelling_gets_around_the_gate(database: None) -> None:
     for path in ("//api/sessions/", "/api/sessions%2f", "/api/./sessions/", "/%61pi/sessions/", "/API/sessions/"):
         assert (path, (await ApiClient().get(path)).status_code) in [(path, 401), (path, 404)]
 
 
-async def test_an_inactive_user_is_out(transactional_db: None) -> None:
+async def test_an_inactive_user_is_out(database: None) -> None:
     somebody = await user("ada")
     with_key, in_browser = await ApiClient.with_key(somebody), await ApiClient.browser(somebody)
     await in_thread(User.objects.filter(pk=somebody.pk).update, is_active=False)
@@ -162,7 +162,7 @@ async def test_an_inactive_user_is_out(transactional_db: None) -> None:
         assert error_of(await client.get("/api/sessions/")) == (401, "unauthenticated", None)
 
 
-async def test_logging_out_ends_access(transactional_db: None) -> None:
+async def test_logging_out_ends_access(database: None) -> None:
     browser = await caller("user")
     assert (await browser.http.post("/logout/")).status_code == 302
     assert error_of(await browser.get("/api/sessions/")) == (401, "unauthenticated", None)

@@ -8,7 +8,6 @@ from django.conf import LazySettings
 from django.db import OperationalError
 
 from chat import api
-from chat.json_body import read_json
 from tests.api.client import ApiClient, error_of
 
 SESSIONS = "/api/sessions/"
@@ -149,13 +148,13 @@ async def test_head_is_get_without_a_body(ada: ApiClient) -> None:
     assert (await ada.send("HEAD", SESSIONS)).status_code == 200
 
 
-async def test_without_a_name_everything_is_refused(transactional_db: None) -> None:
+async def test_without_a_name_everything_is_refused(database: None) -> None:
     response = await ApiClient().get(SESSIONS)
     assert error_of(response) == (401, "unauthenticated", None)
     assert response.headers["WWW-Authenticate"] == "Bearer"
 
 
-async def test_a_browser_without_its_token_is_forbidden(transactional_db: None) -> None:
+async def test_a_browser_without_its_token_is_forbidden(database: None) -> None:
     browser = await ApiClient.browser()
     del browser.http.headers["X-CSRFToken"]
     response = await browser.post(SESSIONS)
@@ -185,9 +184,3 @@ async def test_a_defect_of_ours_is_told_in_the_same_shape(ada: ApiClient, monkey
 
 async def test_a_foreign_host_is_refused_in_json(ada: ApiClient) -> None:
     assert error_of(await ada.send("GET", SESSIONS, Host="evil.example")) == (400, "invalid_request", None)
-
-
-def test_depth_is_bounded_below_what_the_databases_take() -> None:
-    assert read_json(b"[" * 32 + b"]" * 32, "application/json")
-    with pytest.raises(Exception, match="too deeply"):
-        read_json(b"[" * 33 + b"]" * 33, "application/json")

@@ -39,7 +39,7 @@ def provider(monkeypatch: pytest.MonkeyPatch) -> Provider:
 
 
 @pytest_asyncio.fixture
-async def nobody(transactional_db: None) -> AsyncIterator[ApiClient]:
+async def nobody(database: None) -> AsyncIterator[ApiClient]:
     with override_settings(CHANNEL_LAYERS={"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}):
         yield ApiClient()
 

@@ -63,7 +63,7 @@ def test_every_reference_leads_somewhere() -> None:
     assert {name.removeprefix("#/components/schemas/") for name in named} <= document()["components"]["schemas"].keys()
 
 
-async def test_the_text_is_served_to_anyone(transactional_db: None) -> None:
+async def test_the_text_is_served_to_anyone(database: None) -> None:
     response = await ApiClient().get("/api/openapi.json")
     assert response.status_code == 200
     assert response.json()["openapi"].startswith("3.")

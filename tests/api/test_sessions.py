@@ -67,7 +67,7 @@ async def test_a_session_needs_no_title_and_no_body(ada: ApiClient) -> None:
     assert (response.status_code, response.json()["title"]) == (201, "")
 
 
-async def test_an_anonymous_browsers_session_is_its_own(transactional_db: None) -> None:
+async def test_an_anonymous_browsers_session_is_its_own(database: None) -> None:
     browser = await ApiClient.browser()
     session_id = (await browser.new_session())["id"]
     session = await in_thread(lambda: ChatSession.objects.get(pk=session_id))

@@ -106,9 +106,10 @@ def test_a_cookie_alone_makes_no_caller(browser: Browser) -> None:
         browser.caller()
 
 
-@pytest.mark.parametrize("cookie", ["", "\0" * 32, "a" * 8192, "ABC", "a" * 32, "'; drop table", "é" * 16])
-def test_a_made_up_cookie_is_nobody(cookie: str) -> None:
-    with pytest.raises(Unauthenticated):
+@pytest.mark.parametrize("cookie", ["", "\0" * 32, "a" * 8192, "ABC", "a" * 7, "'; drop table", "é" * 16, "a" * 32])
+def test_a_made_up_cookie_is_nobody(cookie: str, django_assert_num_queries: Any) -> None:
+    looks_real = cookie == "a" * 32  # PostgreSQL fails on NUL: what cannot be a key is not looked for
+    with django_assert_num_queries(int(looks_real)), pytest.raises(Unauthenticated):
         identify(scope([(b"cookie", b"sessionid=" + cookie.encode())]))
 
 
@@ -158,6 +159,7 @@ def test_logging_in_takes_the_browsers_chats_along(browser: Browser, ada: User) 
     others = ChatSession.objects.create(anonymous_id=uuid4())
     after = browser.logs_in(ada).caller()
     assert list(after.sessions()) == [mine]
+    assert "anonymous_id" not in browser.client.session
     mine.refresh_from_db()
     assert (after.owns(mine), before.owns(mine), after.owns(others)) == (True, False, False)
 
