@@ -73,15 +73,13 @@ class EmbeddedProvider:
             model = await self._look()
             seen = model.state
             if seen == "ready":
-                answered = False
                 try:
                     async with aclosing(self._client.stream(request)) as answer:
                         async for item in answer:
-                            answered = True
                             yield item
                     return
                 except ProviderError as error:
-                    if answered or error.code is not EndReason.PROVIDER_UNAVAILABLE:
+                    if error.code is not EndReason.PROVIDER_UNAVAILABLE:  # which is only raised before any token
                         raise
                     seen = "unreachable"
             if seen != state:

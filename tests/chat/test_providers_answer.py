@@ -147,6 +147,7 @@ def test_a_line_without_an_end_is_bounded() -> None:
     ("status", "body", "kind", "code", "retryable", "words"),
     [
         (400, b'{"error":{"message":"bad \\n top_p"}}', ProviderError, "provider_error", False, "bad top_p"),
+        (400, b'{"error":{"message":"I know canary"}}', ProviderError, "provider_error", False, "I know ***"),
         (400, b'{"detail":"no such field"}', ProviderError, "provider_error", False, "no such field"),
         (400, b'{"error":{"type":"exceed_context_size_error"}}', ContextExceeded, "provider_error", False, "CONTEXT"),
         (400, b'{"error":{"code":"context_length_exceeded"}}', ContextExceeded, "provider_error", False, "CONTEXT"),

@@ -9,7 +9,7 @@ import pytest
 
 from chat.providers import embedded
 from chat.providers.base import Finish, Loading, ProviderError
-from chat.providers.embedded import EmbeddedProvider
+from chat.providers.embedded import EmbeddedProvider, ModelFile
 from chat.stream_state import EndReason
 from tests.chat.heard import asking, failure, heard
 from tests.corpus import plain_text
@@ -68,6 +68,14 @@ async def test_a_prompt_waits_until_the_model_is_ready(
     items = [item async for item in answer]
     assert Loading() not in items
     assert isinstance(items[-1], Finish)
+
+
+async def test_it_is_told_once_that_a_prompt_waits(
+    endpoint: ScriptedEndpoint, provider: EmbeddedProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states = iter(["missing", "down", "loading", "ready"])
+    monkeypatch.setattr(embedded, "read_model_file", lambda _: ModelFile(endpoint.url, "k", "m", next(states)))
+    assert (await heard(provider, "scripted:?tokens=3")).loading == 1
 
 
 @pytest.mark.usefixtures("impatient")
