@@ -187,6 +187,11 @@ class EventLog:
 
 
 def _reading(function: Callable[..., T], arguments: tuple[Any, ...]) -> T:
+    """Twice if need be: a connection that was cut is known to be only when it is used."""
+    try:
+        return function(*arguments)
+    except PASSING:
+        connection.close()
     try:
         return function(*arguments)
     except (DatabaseError, InterfaceError):

@@ -21,6 +21,7 @@ logger = structlog.get_logger(__name__)
 Committed = list[tuple[UUID, Event]]
 PASSING = (OperationalError, InterfaceError)  # locked, full, away: worth another try
 LOCK_WAIT_MILLISECONDS = 500
+OUTCOME_SECONDS = 10.0  # for the database to come back and say what became of a commit
 
 
 @dataclass(slots=True, eq=False)
@@ -42,15 +43,47 @@ class Job:
 def commit(jobs: Sequence[Job]) -> Committed:
     """All jobs in one transaction. A session's jobs keep their order."""
     _open()
+    transaction_id = None
     try:
         with transaction.atomic():
             if connection.vendor == "postgresql":
                 with connection.cursor() as cursor:  # LOCAL: the connection goes back to a pool
                     cursor.execute(f"SET LOCAL lock_timeout = {LOCK_WAIT_MILLISECONDS}")
-            return _do(jobs)
+            committed = _do(jobs)
+            transaction_id = _transaction_id()
     except (DatabaseError, InterfaceError):
         connection.close()  # the next attempt opens a fresh one
-        raise
+        if transaction_id is None or not _has_committed(transaction_id):
+            raise
+    return committed
+
+
+def _transaction_id() -> str | None:
+    if connection.vendor != "postgresql":
+        return None  # SQLite's COMMIT has happened or it has not: nobody stands between
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_current_xact_id_if_assigned()::text")
+        found: str | None = cursor.fetchone()[0]
+        return found
+
+
+def _has_committed(transaction_id: str) -> bool:
+    """What became of a COMMIT whose answer was lost with its connection. Once more would write everything twice."""
+    until = time.monotonic() + OUTCOME_SECONDS
+    while True:
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_xact_status(%s::xid8)", [transaction_id])
+                status = cursor.fetchone()[0]
+            if status != "in progress":
+                logger.info("commit_outcome", status=status)
+                return bool(status == "committed")
+        except (DatabaseError, InterfaceError):
+            connection.close()
+        if time.monotonic() > until:
+            logger.error("commit_outcome_unknown")
+            return False
+        time.sleep(0.1)
 
 
 def _do(jobs: Sequence[Job]) -> Committed:

@@ -153,6 +153,7 @@ TEMPLATES = [
 ]
 
 DATABASE_URL = env.str("DATABASE_URL", default=f"sqlite:///{DATA_DIR / 'jarvis.sqlite3'}")
+DATABASE_CONNECTIONS = _positive_int("DATABASE_CONNECTIONS", 20)  # of one process, to PostgreSQL
 DATABASES: dict[str, dict[str, Any]] = {"default": environ.Env.db_url_config(DATABASE_URL)}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["OPTIONS"] = {
@@ -164,7 +165,17 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["CONN_MAX_AGE"] = None
     DATABASES["default"]["TEST"] = {"NAME": str(DATA_DIR / "test.sqlite3")}  # threads need a file
 else:
-    DATABASES["default"]["OPTIONS"] = {"pool": {"min_size": 1, "max_size": 12, "timeout": 10}}
+    DATABASES["default"]["CONN_HEALTH_CHECKS"] = True  # the pool tries a connection before it hands it out
+    DATABASES["default"]["OPTIONS"] = {
+        # Ten threads have one each (log: writer and 4 readers, chat: 4, readiness); the rest is for Django's requests.
+        # Short timeouts, as the pool pauses between its attempts twice as long each time: they begin anew.
+        "pool": {"min_size": 1, "max_size": DATABASE_CONNECTIONS, "timeout": 5, "reconnect_timeout": 2},
+        "connect_timeout": 3,
+        "keepalives_idle": 5,  # a database that vanished without a word is noticed in ten seconds
+        "keepalives_interval": 2,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 10_000,
+    }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 REDIS_URL = env.str("REDIS_URL", default="")
