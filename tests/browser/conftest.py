@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
 from tests.browser.fake_server import FakeServer
 from tests.browser.model import Model
@@ -27,6 +27,7 @@ CHROMIUM = [
     "--disable-component-update",
     "--disable-sync",
 ]
+expect.set_options(timeout=15_000)
 OpenPage = Callable[..., Awaitable[Page]]
 
 
@@ -108,9 +109,10 @@ def model(endpoint: ModelEndpoint) -> Model:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def open_page(browser: Browser) -> AsyncIterator[OpenPage]:
-    """`await open_page(url, expect_failures=False, context=None, **options)`; pages of one test share one context.
+    """`await open_page(url, ...)`; the pages of one test share a browser context, if they do not want their `own`.
 
-    Options are those of a browser context; with any, the page gets a context of its own.
+    `expect_failures`: requests will fail. `clock`: the test moves the page's clock. All else are options of a context
+    of its own.
     """
     async with AsyncExitStack() as stack:
         watches: list[PageWatch] = []
@@ -122,7 +124,9 @@ async def open_page(browser: Browser) -> AsyncIterator[OpenPage]:
             stack.push_async_callback(context.close)
             return context
 
-        async def open_it(url: str, *, expect_failures: bool = False, own: bool = False, **options: Any) -> Page:
+        async def open_it(
+            url: str, *, expect_failures: bool = False, own: bool = False, clock: bool = False, **options: Any
+        ) -> Page:
             if own or options or not shared:
                 context = await new_context(**options)
                 if not (own or options):
@@ -131,6 +135,8 @@ async def open_page(browser: Browser) -> AsyncIterator[OpenPage]:
                 context = shared[0]
             page = await context.new_page()
             watches.append(await PageWatch.begin(page, url, expect_failures=expect_failures))
+            if clock:
+                await page.clock.install()
             await page.goto(url)
             return page
 

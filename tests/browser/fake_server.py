@@ -9,7 +9,7 @@ import json
 import mimetypes
 import sys
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,10 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class FakeServer:
-    """`faults` maps "METHOD kind" (kind: streams, events, stop, sessions) to what is done instead of answering, once each."""
+    """`faults`: "METHOD kind" (streams, events, stop, sessions, session) → what is done instead of answering, once each.
+
+    `hold`: prompts are taken when it is set. `losing`: seqs that the next viewer to get there is not given. `cursors`, `stops`: what was asked for.
+    """
 
     def __init__(self) -> None:
         self.model = Model()
@@ -40,6 +43,9 @@ class FakeServer:
         self.cursors: list[str | None] = []
         self.stops: list[str] = []
         self.ping_seconds = 15.0
+        self.losing: set[int] = set()
+        self.hold: asyncio.Event | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
         self.url = ""
 
         @web.middleware
@@ -89,6 +95,11 @@ class FakeServer:
     def fail(self, what: str, fault: Callable[[web.Request], web.StreamResponse | None]) -> None:
         """The next request of this kind gets this answer; None: its connection is cut."""
         self.faults.setdefault(what, []).append(fault)
+
+    def background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def new_chat(self, title: str = "A chat") -> FakeChat:
         chat = FakeChat(title)
@@ -160,6 +171,8 @@ class FakeServer:
         assert body["on_disconnect"] == "continue"
         assert request.headers["Accept"] == "application/json"
         key = request.headers["Idempotency-Key"]
+        if self.hold is not None:
+            await self.hold.wait()
         if key not in self.keys:
             self.keys[key] = await chat.ask(body["prompt"], self.model)
         return web.json_response(self.keys[key], status=202)
@@ -191,8 +204,11 @@ class FakeServer:
             cursor = int(after)
         while True:
             for seq, event, data in chat.log[cursor:]:
-                await response.write(frame(event, data, seq))
                 cursor = seq
+                if seq in self.losing:
+                    self.losing.discard(seq)
+                    continue
+                await response.write(frame(event, data, seq))
             if chat.deleted:
                 return
             try:

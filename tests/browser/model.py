@@ -54,6 +54,7 @@ class Model:
     def __init__(self) -> None:
         self._speeches: deque[Speech] = deque()
         self.prompts: list[str] = []
+        self.last = Speech()
 
     def will_say(self, *pieces: str) -> Speech:
         """An answer that is said at once, whole."""
@@ -67,7 +68,8 @@ class Model:
 
     def next(self, prompt: str) -> Speech:
         self.prompts.append(prompt)
-        return self._speeches.popleft() if self._speeches else Speech().say("You said: ", prompt).end()
+        self.last = self._speeches.popleft() if self._speeches else Speech().say("You said: ", prompt).end()
+        return self.last
 
 
 def in_pieces(text: str, length: int = 4) -> list[str]:
