@@ -210,7 +210,8 @@ USE_TZ = True
 STATIC_URL = "static/"
 STATIC_ROOT = DATA_DIR / "static"
 SERVESTATIC_USE_FINDERS = True  # no collectstatic needed before the first request
-LOGIN_URL = "admin:login"
+LOGIN_URL = "login"
+CSRF_FAILURE_VIEW = "chat.views.csrf_failure"
 
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_SAMESITE = "Lax"
