@@ -8,7 +8,7 @@ from chat import wire
 from chat.history import choose, halved
 from chat.models import Message, Stream
 from chat.providers import get_provider
-from chat.providers.base import ContextExceeded, Finish, Loading, ModelMessage, ModelRequest
+from chat.providers.base import ContextExceeded, Finish, Loading, ModelMessage, ModelRequest, ProviderError
 from chat.stream_state import StreamState
 from chat.threads import in_thread
 from events.publisher import BatchingPublisher
@@ -29,17 +29,24 @@ async def _read(stream: Stream, publisher: BatchingPublisher, messages: tuple[Mo
     options = dict(stream.options)
     max_tokens = min(options.pop("max_tokens", settings.CHAT_MAX_TOKENS), settings.CHAT_MAX_TOKENS)
     request = ModelRequest(messages, stream.model or settings.CHAT_MODEL, max_tokens, options)
+    begun = False
     async with aclosing(get_provider().stream(request)) as items:
-        async for item in items:
-            if isinstance(item, list):
-                for token in item:
-                    publisher.add(token.text)
-                if publisher.full:
-                    await publisher.room()
-            elif isinstance(item, Loading):
-                await publisher.publish(wire.status(stream, StreamState.QUEUED, position=0))
-            else:
-                return item
+        try:
+            async for item in items:
+                if isinstance(item, list):
+                    begun = True
+                    for token in item:
+                        publisher.add(token.text)
+                    if publisher.full:
+                        await publisher.room()
+                elif isinstance(item, Loading):
+                    await publisher.publish(wire.status(stream, StreamState.QUEUED, position=0))
+                else:
+                    return item
+        except ContextExceeded as error:
+            if begun:  # a second answer would follow the beginning of the first
+                raise ProviderError(error.code, error.message) from error
+            raise
     raise AssertionError("A provider ends with Finish or an error.")
 
 
