@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from django.conf import settings
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from chat.exceptions import InvalidRequest
 from chat.json_body import read_json
@@ -16,6 +16,7 @@ from events.core.event import storable
 PROMPT_MAX_CHARACTERS = 200_000  # beside the body's own limit; a text no model here could take in
 
 Number = Annotated[float, Field(ge=-100, le=100, allow_inf_nan=False)]
+StopText = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(storable)]
 
 
 class Options(BaseModel):
@@ -29,11 +30,7 @@ class Options(BaseModel):
     seed: Annotated[int, Field(ge=0, lt=2**32)] | None = None
     presence_penalty: Number | None = None
     frequency_penalty: Number | None = None
-    stop: (
-        Annotated[str, Field(min_length=1, max_length=100)]
-        | Annotated[list[Annotated[str, Field(min_length=1, max_length=100)]], Field(max_length=4)]
-        | None
-    ) = None
+    stop: StopText | Annotated[list[StopText], Field(max_length=4)] | None = None
 
 
 class PromptIn(BaseModel):
