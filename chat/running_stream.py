@@ -5,6 +5,7 @@ Log lines and their order are a contract (`docs/troubleshooting.md`): who looks 
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 from uuid import UUID
@@ -31,6 +32,7 @@ STOP = "stop"  # the signal's data: `reason` and the ids of the streams, separat
 STORAGE_ERROR = "storage_error"  # the signal's data: that of a `chat.error`, which cannot be stored yet
 _LOOK_AGAIN_SECONDS = 0.5  # how long a waiting stream relies on being told; then it asks the database
 _STORE_AGAIN_SECONDS = 1.0
+_NOT_STORED = Outcome(EndReason.STORAGE_ERROR, "The answer could not be stored. Ask again in a moment.", retryable=True)
 
 
 class RunningStream:
@@ -73,6 +75,10 @@ class RunningStream:
         try:
             if self._accepted.begun or await self._begin(is_here):
                 await self._answer()
+        except Exception:
+            logger.exception("stream_failed", trace=self._trace)
+            self._ending = True
+            await self._end_without_text()
         finally:
             self._bus.hub.leave(self)
 
@@ -97,8 +103,8 @@ class RunningStream:
         """Waits until the streams before it have ended; False if it was ended without beginning."""
         while True:
             self.news.clear()
-            if self._stop_reason is not None and self._stop_reason is not EndReason.INTERRUPTED:
-                return await self._end_unbegun()
+            if self._stop_reason not in (None, EndReason.INTERRUPTED) and self.stream.rollback_from is None:
+                return await self._end_unbegun()  # else it ends when its turn comes, and does what comes before that
             now = self._loop.time()
             force = self._gives_up_waiting is not None and now >= self._gives_up_waiting
             if force or not any(is_here(before.id) for before in self._accepted.before):
@@ -115,17 +121,17 @@ class RunningStream:
                 pass
 
     def _has_begun(self, begun: turns.Begun) -> bool:
-        forced = {stream.id for stream in begun.ended}
+        ended_here = {stream.id for stream in begun.ended}
         for stream in begun.ended:
             log_end(stream)
-        for before in self._accepted.before:
-            if before.id not in forced:
-                logger.info("prev_stream_finished_cleanly", session=str(self.session_id), trace=before.trace_id.hex)
         self.stream = begun.stream
         if begun.stream.reason:
             self._ending = True
-            log_end(begun.stream)
-        return not begun.stream.reason
+            return False
+        for before in self._accepted.before:
+            if before.id not in ended_here:
+                logger.info("prev_stream_finished_cleanly", session=str(self.session_id), trace=before.trace_id.hex)
+        return True
 
     async def _end_unbegun(self) -> bool:
         assert self._stop_reason is not None
@@ -168,11 +174,12 @@ class RunningStream:
         self._reading = self._loop.create_task(read_model(self.stream, publisher))
         if self._stop_reason is not None or self._trouble:
             self._reading.cancel()
-        await asyncio.wait([self._reading])
+        try:
+            await asyncio.wait([self._reading])
+        finally:
+            self._reading.cancel()  # nothing, unless this task itself was cancelled
         if self._trouble:
-            return Outcome(
-                EndReason.STORAGE_ERROR, "The answer could not be stored. Ask again in a moment.", retryable=True
-            )
+            return _NOT_STORED
         if self._reading.cancelled():
             return Outcome(self._stop_reason or EndReason.SHUTDOWN)
         error = self._reading.exception()
@@ -206,11 +213,13 @@ class RunningStream:
             )
             return turns.end(log, self.stream.id, counted, entries)
 
+        if outcome.reason is EndReason.STORAGE_ERROR:
+            self._tell_unstored(outcome)
         while True:
             try:
                 ended = await publisher.finish(line, work)
             except StorageUnavailable:
-                outcome = Outcome(EndReason.STORAGE_ERROR, "The answer could not be stored.", retryable=True)
+                outcome = _NOT_STORED
                 self._tell_unstored(outcome)
                 await asyncio.sleep(_STORE_AGAIN_SECONDS)
             except TurnLost:
@@ -226,6 +235,13 @@ class RunningStream:
             log_end(ended)
         else:
             logger.info("stream_fenced", trace=self._trace)  # who took the turn has ended it, and has said so
+
+    async def _end_without_text(self) -> None:
+        """The end of a stream that could not be ended as it should be; what viewers were given is kept."""
+        outcome = replace(_NOT_STORED, duration_seconds=self._seconds())
+        ended = await self._stored(partial(turns.end, stream_id=self.stream.id, outcome=outcome, force=True))
+        if ended is not None:
+            log_end(ended)
 
     def _in_trouble(self, error: StorageUnavailable | None) -> None:
         """The log refused the turn (`error` None): another process has ended this stream. Or it cannot be written."""

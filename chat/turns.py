@@ -55,7 +55,7 @@ class Outcome:
 
 @dataclass(slots=True)
 class Begun:
-    """`stream` has its turn, or has ended without one. `ended`: streams before it that had to be ended for it."""
+    """`stream` has its turn, or has ended without one. `ended`: the streams that this transaction ended."""
 
     stream: Stream
     ended: list[Stream] = field(default_factory=list)
@@ -115,6 +115,7 @@ def begin(log: LogTransaction, stream_id: UUID, *, force: bool) -> Begun | None:
         _roll_back(log, stream)
     if stream.stop_requested:
         begun.stream = end(log, stream.id, Outcome(EndReason(stream.stop_requested))) or stream
+        begun.ended.append(begun.stream)
     else:
         _begin(log, stream)
     return begun
