@@ -33,29 +33,29 @@ _LOST = "The server process that was answering has gone. What it had written is 
 
 
 class Lease:
-    """This process's lease, taken with its first stream."""
+    """This process's lease: taken with its first viewer or prompt, unless it is started before."""
 
     def __init__(self, streams: Mapping[UUID, RunningStream]) -> None:
         self._streams = streams
         self._id: UUID | None = None
         self._seen: dict[UUID, tuple[int, float]] = {}  # counter of another, and since when it stands there
+        self._looked = 0.0
         self._task: asyncio.Task[None] | None = None
         self._taking = asyncio.Lock()
 
-    async def held(self) -> UUID:
-        """The lease's id; taken, and what dead predecessors left is ended, the first time."""
-        if self._id is None:
-            await self.take()
-        assert self._id is not None
-        return self._id
+    def start(self) -> None:
+        """Begins to vouch; at once ends what processes that are gone from this host left. Idempotent."""
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._vouch())
 
-    async def take(self) -> None:
-        """Begins to vouch; at once ends what processes that are gone from this host left."""
+    async def held(self) -> UUID:
+        """The lease's id, once what dead predecessors left is ended."""
+        self.start()
         async with self._taking:
             if self._id is None:
-                self._id = await bus.current().transaction(_take)
-                await self._end_what_is_left(await bus.current().transaction(_gone))
-                self._task = asyncio.get_running_loop().create_task(self._vouch())
+                await self._take()
+            assert self._id is not None
+            return self._id
 
     async def release(self) -> None:
         """Stops vouching; nothing of this process runs any more."""
@@ -63,20 +63,33 @@ class Lease:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         if self._id is not None:
-            await bus.current().transaction(partial(_release, self._id))
+            try:
+                await bus.current().transaction(partial(_release, self._id))
+            except EventsError as error:
+                logger.warning("lease_not_released", err=repr(error))  # others will see that nobody renews it
             self._id = None
+
+    async def _take(self) -> None:
+        self._id = await bus.current().transaction(_take)
+        try:
+            await self._end_what_is_left(await bus.current().transaction(_gone))
+        except EventsError as error:
+            logger.warning("predecessors_not_ended", err=repr(error))  # their counters stand still, which is seen too
 
     async def _vouch(self) -> None:
         while True:
-            await asyncio.sleep(RENEW_SECONDS)
             try:
-                await self._renew()
+                if self._id is None:
+                    await self.held()
+                else:
+                    await self._renew()
             except EventsError as error:
                 self._seen.clear()  # who could not look cannot say that others stood still
                 logger.warning("lease_not_renewed", err=repr(error))
             except Exception:
                 self._seen.clear()
                 logger.exception("lease_not_renewed")
+            await asyncio.sleep(RENEW_SECONDS)
 
     async def _renew(self) -> None:
         assert self._id is not None
@@ -92,6 +105,9 @@ class Lease:
 
     def _dead(self, counters: dict[UUID, int]) -> list[UUID]:
         now = asyncio.get_running_loop().time()
+        if now - self._looked > DEAD_SECONDS / 2:
+            self._seen.clear()  # who was stopped himself cannot say it either: all may have been, together
+        self._looked = now
         seen = {}
         for lease_id, counter in counters.items():
             before = self._seen.get(lease_id)
