@@ -4,7 +4,8 @@ One registry belongs to one event loop. It gives a stream to exactly one task, a
 """
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Coroutine
+from typing import Any, TypeVar
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
@@ -23,6 +24,7 @@ from events import bus
 from events.log_transaction import LogTransaction
 
 logger = structlog.get_logger(__name__)
+T = TypeVar("T")
 
 
 class Registry:
@@ -30,13 +32,19 @@ class Registry:
         self.streams: dict[UUID, RunningStream] = {}
         self.lease = Lease(self.streams)
         self._bus = bus.current()
+        self.accepting = 0
         self._tasks: set[asyncio.Task[None]] = set()
-        self._accepting: set[asyncio.Task[Accepted]] = set()
-        self._draining = False
+        self._kept: set[asyncio.Task[Any]] = set()
+        self._draining = self._ending = False
 
     @property
     def draining(self) -> bool:
         return self._draining
+
+    def start(self) -> None:
+        """Begins to vouch for this process, and ends what dead ones left. Idempotent; the first prompt does it too."""
+        if not self._draining:
+            self.lease.start()
 
     async def answer(self, request: PromptRequest) -> Accepted:
         """Accepts the prompt and starts its stream; on return its first events are durable, unless it waits.
@@ -45,18 +53,20 @@ class Registry:
         """
         if self._draining:
             raise ShuttingDown
-        if len(self.streams) >= settings.CHAT_MAX_STREAMS:
+        if len(self.streams) + self.accepting >= settings.CHAT_MAX_STREAMS:
             raise Overloaded
-        # A task of its own: whoever asks may leave at any moment, but what is stored as running must run.
-        accepting = asyncio.get_running_loop().create_task(self._accept(request))
-        self._accepting.add(accepting)
-        accepting.add_done_callback(self._accepting.discard)
+        self.accepting += 1
+        accepting = self._keep(self._accept(request))
         try:
             return await asyncio.shield(accepting)
         except asyncio.CancelledError:
             if request.on_disconnect == Stream.OnDisconnect.CANCEL:
                 accepting.add_done_callback(self._abandon)
             raise
+
+    async def to_the_end(self, work: Coroutine[Any, Any, T]) -> T:
+        """Whoever asks may leave at any moment; what must not be left half done is done nevertheless."""
+        return await asyncio.shield(self._keep(work))
 
     async def stop(self, session_id: UUID, stream_id: UUID | None, reason: EndReason = EndReason.STOPPED) -> bool:
         """Stops one stream of the session, or all that are unfinished, whichever process runs them.
@@ -86,14 +96,11 @@ class Registry:
         """Takes no more prompts; gives the running streams most of the grace to finish, then ends them `shutdown`."""
         self._draining = True
         logger.info("draining", streams=len(self.streams))
-        if self._accepting:
-            await asyncio.wait(self._accepting, timeout=grace_seconds * 0.1)
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=grace_seconds * 0.6)
+        await self._quiet(grace_seconds * 0.7)
+        self._ending = True
         for running in list(self.streams.values()):
             running.stop(EndReason.SHUTDOWN)
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=grace_seconds * 0.3)
+        await self._quiet(grace_seconds * 0.3)
         for task in self._tasks:
             logger.error("stream_left_behind", task=task.get_name())
             task.cancel()
@@ -101,15 +108,33 @@ class Registry:
 
     # --- inside ---
 
+    def _keep(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._kept.add(task)
+        task.add_done_callback(self._kept.discard)
+        return task
+
+    async def _quiet(self, seconds: float) -> None:
+        """Until nothing runs and nothing is being accepted, or the time is up."""
+        try:
+            async with asyncio.timeout(seconds):
+                while busy := self._tasks | self._kept:
+                    await asyncio.wait(busy)
+        except TimeoutError:
+            pass
+
     async def _accept(self, request: PromptRequest) -> Accepted:
-        lease_id = await self.lease.held()
+        try:
+            lease_id = await self.lease.held()
 
-        def accept(log: LogTransaction) -> Accepted:
-            return turns.accept(log, request, lease_id)
+            def accept(log: LogTransaction) -> Accepted:
+                return turns.accept(log, request, lease_id)
 
-        accepted = await self._bus.transaction(accept)
-        if not accepted.repeated:
-            self._start(accepted)
+            accepted = await self._bus.transaction(accept)
+            if not accepted.repeated:
+                self._start(accepted)
+        finally:
+            self.accepting -= 1
         return accepted
 
     def _abandon(self, accepting: asyncio.Task[Accepted]) -> None:
@@ -131,6 +156,8 @@ class Registry:
         task = asyncio.get_running_loop().create_task(running.run(self.streams.__contains__), name=str(stream.id))
         self._tasks.add(task)
         task.add_done_callback(self._ended)
+        if self._ending:
+            running.stop(EndReason.SHUTDOWN)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

@@ -28,8 +28,12 @@ async def rename(session_id: UUID, title: str) -> None:
 async def delete(session_id: UUID) -> None:
     """Gone at once for every request; its streams are stopped; then viewers are told, and their responses end.
 
-    Raises NotFound. The rows are purged later (`upkeep.py`).
+    Raises NotFound. Whoever asked may leave. The rows are purged later (`upkeep.py`).
     """
+    await registry.current().to_the_end(_delete(session_id))
+
+
+async def _delete(session_id: UUID) -> None:
 
     def hide(log: LogTransaction) -> list[UUID]:
         if not ChatSession.objects.filter(id=session_id, deleted_at=None).update(deleted_at=timezone.now()):
