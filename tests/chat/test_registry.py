@@ -1,0 +1,320 @@
+"""A stream from its prompt to its end, whatever ends it."""
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator
+
+import pytest
+from pytest_django.fixtures import Settings
+
+from chat import registry, sessions, turns
+from chat.exceptions import NotFound, Overloaded, ShuttingDown
+from chat.models import Stream
+from chat.providers.base import ContextExceeded, Finish, Loading, ModelRequest, ProviderError, Token
+from chat.stream_state import EndReason
+from chat.threads import in_thread
+from events import bus
+from events.groups import group_name
+from tests.chat.conversation import FOREVER, SHORT, SILENT, Conversation, busy_storage, running, until
+from tests.corpus import plain_text, problems
+
+BEGINS = ["thinking", "prompt", "streaming", "token"]
+Items = AsyncGenerator[list[Token] | Finish | Loading, None]
+
+
+async def test_a_prompt_is_answered_and_what_is_stored_is_what_was_seen(talk: Conversation) -> None:
+    accepted = await talk.ask("scripted:?tokens=50&rate=1000")
+    assert await talk.end_of(accepted) == "completed"
+    stored = await talk.stored(accepted)
+    assert stored.message is not None
+    assert stored.message.text == talk.history.text(accepted.stream.id) == plain_text(50)
+    assert (stored.message.state, stored.message.reason, stored.state) == ("completed", "completed", "completed")
+    assert talk.history.of(accepted.stream.id).kinds() == [*BEGINS, "end"]
+    assert talk.history.problems() == []
+
+
+async def test_the_first_events_are_durable_when_the_prompt_is_accepted(talk: Conversation) -> None:
+    accepted = await talk.ask(SILENT)
+    assert accepted.seq == 0
+    page = await bus.current().log.read(talk.session_id, 0)
+    assert [event.type for event in page.events] == ["chat.status", "chat.prompt"]
+
+
+async def test_counts_and_times_are_stored_and_told(talk: Conversation) -> None:
+    accepted = await talk.ask("scripted:?tokens=50&rate=1000")
+    await talk.end_of(accepted)
+    stored = await talk.stored(accepted)
+    told = talk.history[-1].data
+    assert told["tokens"] == stored.tokens == 50
+    assert told["usage"]["completion_tokens"] == stored.completion_tokens == 50
+    assert stored.text_bytes == len(plain_text(50).encode())
+    assert stored.batches == sum(seen.type == "chat.token" for seen in talk.history)
+    assert told["duration_seconds"] == stored.duration_seconds >= stored.first_token_seconds  # type: ignore[operator]
+    assert told["first_token_seconds"] == stored.first_token_seconds > 0  # type: ignore[operator]
+
+
+async def test_a_new_prompt_interrupts_and_what_was_seen_is_kept(talk: Conversation) -> None:
+    first = await talk.ask_and_hear()
+    second = await talk.ask()
+    assert await talk.end_of(second) == "completed"
+    assert talk.history.end_of(first.stream.id) == "interrupted"
+    stored = await talk.stored(first)
+    assert stored.message is not None
+    assert problems(stored.message.text) == []
+    assert stored.message.text == talk.history.text(first.stream.id)
+    assert talk.history.of(second.stream.id).kinds() == [*BEGINS, "end"]
+
+
+async def test_a_prompt_before_the_first_token_interrupts_too(talk: Conversation) -> None:
+    first = await talk.ask(SILENT)
+    second = await talk.ask()
+    assert await talk.end_of(second) == "completed"
+    assert talk.history.of(first.stream.id).kinds() == ["thinking", "prompt", "end"]
+
+
+async def test_stop_before_the_first_token(talk: Conversation) -> None:
+    accepted = await talk.ask(SILENT)
+    assert await talk.stop()
+    assert await talk.end_of(accepted) == "stopped"
+    assert not await talk.stop()
+
+
+async def test_stop_at_the_very_moment_of_acceptance(talk: Conversation) -> None:
+    accepted = await talk.ask(FOREVER)
+    running(accepted).stop(EndReason.STOPPED)
+    assert await talk.end_of(accepted) == "stopped"
+    assert talk.history.text(accepted.stream.id) == ""
+
+
+async def test_stop_in_mid_stream_keeps_every_token_that_came(talk: Conversation) -> None:
+    accepted = await talk.ask_and_hear()
+    assert await talk.stop(accepted.stream.id)
+    assert await talk.end_of(accepted) == "stopped"
+    stored = await talk.stored(accepted)
+    assert stored.message is not None
+    assert stored.message.text == talk.history.text(accepted.stream.id)
+    assert problems(stored.message.text, stored.tokens) == []
+
+
+async def test_a_waiting_prompt_is_stopped_at_once(talk: Conversation) -> None:
+    first = await talk.ask_and_hear()
+    waiting = await talk.ask(if_busy="enqueue")
+    assert await talk.stop(waiting.stream.id)
+    assert await talk.end_of(waiting) == "stopped"
+    assert talk.history.end_of(first.stream.id) == ""
+    assert talk.history.of(waiting.stream.id).kinds() == ["queued", "prompt", "end"]
+
+
+async def test_who_asked_and_left_stops_the_stream(talk: Conversation) -> None:
+    accepted = await talk.ask_and_hear()
+    registry.current().tell_to_stop(talk.session_id, [accepted.stream.id], EndReason.DISCONNECTED)
+    assert await talk.end_of(accepted) == "disconnected"
+    assert (await talk.stored(accepted)).state == "stopped"
+
+
+@pytest.mark.parametrize("count", [2, 3, 8, 20])
+async def test_prompts_of_the_same_instant_end_in_order_and_the_last_is_answered(
+    talk: Conversation, count: int
+) -> None:
+    accepted = await asyncio.gather(*(talk.ask("scripted:?tokens=5&rate=100") for _ in range(count)))
+    last = max(accepted, key=lambda each: each.stream.turn)
+    assert await talk.end_of(last) == "completed"
+    others = [each for each in accepted if each is not last]
+    assert {talk.history.end_of(each.stream.id) for each in others} == {"interrupted"}
+    assert [each.stream.turn for each in sorted(accepted, key=lambda each: each.stream.turn)] == [*range(1, count + 1)]
+    assert talk.history.problems() == []
+
+
+class Model:
+    """A provider that sends what it was given, and fails as told."""
+
+    name = "test"
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *items: list[str] | Exception | Loading) -> None:
+        self.items, self.requests = items, list[ModelRequest]()
+        self.closed = 0
+        monkeypatch.setattr("chat.reading.get_provider", lambda: self)
+
+    async def stream(self, request: ModelRequest) -> Items:
+        self.requests.append(request)
+        try:
+            for item in self.items:
+                if isinstance(item, Exception):
+                    raise item
+                yield [Token(text) for text in item] if isinstance(item, list) else item
+            yield Finish(EndReason.COMPLETED)
+        finally:
+            self.closed += 1
+
+
+@pytest.mark.parametrize("code", ["provider_unavailable", "provider_timeout", "provider_error"])
+async def test_a_model_that_fails_is_told_of_with_what_it_had_said(
+    talk: Conversation, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    Model(monkeypatch, ["some ", "words"], ProviderError(EndReason(code), "Start it.", retryable=True))
+    accepted = await talk.ask()
+    assert await talk.end_of(accepted) == code
+    told = talk.history[-1]
+    assert (told.type, told.data["message"], told.data["retryable"]) == ("chat.error", "Start it.", True)
+    stored = await talk.stored(accepted)
+    assert stored.message is not None
+    assert (stored.message.text, stored.state, stored.error_message) == ("some words", "failed", "Start it.")
+
+
+async def test_a_fault_of_our_own_is_an_error_to_the_viewer_and_no_secret(
+    talk: Conversation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Model(monkeypatch, RuntimeError("secret"))
+    assert await talk.end_of(await talk.ask()) == "provider_error"
+    assert "secret" not in str(talk.history)
+
+
+async def test_a_model_that_loads_makes_the_prompt_wait(talk: Conversation, monkeypatch: pytest.MonkeyPatch) -> None:
+    Model(monkeypatch, Loading(), ["ready"])
+    accepted = await talk.ask()
+    assert await talk.end_of(accepted) == "completed"
+    assert talk.history.kinds() == ["thinking", "prompt", "queued", "streaming", "token", "end"]
+
+
+async def test_a_model_that_says_nothing_has_answered(talk: Conversation, monkeypatch: pytest.MonkeyPatch) -> None:
+    Model(monkeypatch)
+    assert await talk.end_of(await talk.ask()) == "completed"
+    assert talk.history.kinds() == ["thinking", "prompt", "end"]
+
+
+async def test_too_much_context_is_tried_again_with_half(talk: Conversation, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Model(monkeypatch, ContextExceeded("too long"))
+    assert await talk.end_of(await talk.ask("word " * 200)) == "provider_error"
+    first, second = (sum(len(message.content) for message in request.messages) for request in model.requests)
+    assert second < 0.7 * first
+    assert model.closed == 2
+
+
+async def test_an_answer_that_has_begun_is_not_begun_again(talk: Conversation, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Model(monkeypatch, ["once"], ContextExceeded("too long"))
+    accepted = await talk.ask()
+    assert await talk.end_of(accepted) == "provider_error"
+    assert len(model.requests) == 1
+    assert talk.history.text(accepted.stream.id) == "once"
+
+
+async def test_the_answer_of_a_caller_who_left_in_the_queue_is_not_given(talk: Conversation) -> None:
+    """The prompt is stored after its caller has gone: it must not run on for nobody."""
+    with busy_storage():
+        asking = asyncio.ensure_future(talk.ask(FOREVER, on_disconnect="cancel"))
+        await until(lambda: registry.current().accepting)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+    await talk.until(lambda history: history.ends())
+    assert [*talk.history.ends().values()] == ["disconnected"]
+    await until(lambda: not registry.current().streams)
+
+
+async def test_the_answer_of_a_caller_who_left_on_purpose_is_given(talk: Conversation) -> None:
+    with busy_storage():
+        asking = asyncio.ensure_future(talk.ask(SHORT, on_disconnect="continue"))
+        await until(lambda: registry.current().accepting)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+    await talk.until(lambda history: history.ends())
+    assert [*talk.history.ends().values()] == ["completed"]
+
+
+async def test_more_streams_than_the_process_may_run_are_refused(talk: Conversation, settings: Settings) -> None:
+    settings.CHAT_MAX_STREAMS = 2
+    others = [await Conversation.begin() for _ in range(3)]
+    with busy_storage():
+        asking = [asyncio.ensure_future(other.ask(SILENT)) for other in others]
+        await until(lambda: any(ask.done() for ask in asking))
+    answers = await asyncio.gather(*asking, return_exceptions=True)
+    assert sorted(isinstance(answer, Overloaded) for answer in answers) == [False, False, True]
+    for other in others:
+        await other.stop()
+    await until(lambda: not registry.current().streams)
+    assert await talk.end_of(await talk.ask()) == "completed"
+    for other in others:
+        await other.leave()
+
+
+async def test_draining_lets_streams_finish_and_then_ends_them(talk: Conversation) -> None:
+    other = await Conversation.begin()
+    short = await talk.ask("scripted:?tokens=5&rate=50")
+    long = await other.ask_and_hear()
+    await registry.current().drain(1.0)
+    assert await talk.end_of(short) == "completed"
+    assert await other.end_of(long) == "shutdown"
+    with pytest.raises(ShuttingDown):
+        await talk.ask()
+    assert not registry.current().streams
+    await other.leave()
+
+
+async def test_a_prompt_accepted_while_the_process_drains_is_ended_with_it(talk: Conversation) -> None:
+    with busy_storage():
+        asking = asyncio.ensure_future(talk.ask(FOREVER))
+        await until(lambda: registry.current().accepting)
+        draining = asyncio.ensure_future(registry.current().drain(0.5))
+        await until(lambda: registry.current().draining)
+    accepted = await asking
+    await draining
+    assert await talk.end_of(accepted) == "shutdown"
+
+
+async def test_a_session_that_is_deleted_ends_its_stream_first(talk: Conversation) -> None:
+    accepted = await talk.ask_and_hear()
+    await sessions.delete(talk.session_id)
+    await talk.until(lambda history: history[-1].type == "chat.session")
+    assert talk.history.end_of(accepted.stream.id) == "stopped"
+    assert talk.history[-1].data["deleted"] is True
+    with pytest.raises(NotFound):
+        await talk.ask()
+    with pytest.raises(NotFound):
+        await sessions.delete(talk.session_id)
+
+
+async def test_a_session_is_deleted_for_all_viewers_even_if_its_caller_leaves(talk: Conversation) -> None:
+    await talk.ask_and_hear()
+    with busy_storage():
+        deleting = asyncio.ensure_future(sessions.delete(talk.session_id))
+        await asyncio.sleep(0)
+        deleting.cancel()
+        await asyncio.gather(deleting, return_exceptions=True)
+    await talk.until(lambda history: history[-1].type == "chat.session")
+
+
+async def test_a_stream_whose_end_cannot_be_stored_as_it_is_still_ends(
+    talk: Conversation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, fails = turns.end, iter([True])
+
+    def fails_once(*args: object, **options: object) -> object:
+        if next(fails, False):
+            raise RuntimeError("this text cannot be stored")
+        return real(*args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(turns, "end", fails_once)
+    accepted = await talk.ask()
+    assert await talk.end_of(accepted) == "storage_error"
+    assert await talk.end_of(await talk.ask()) == "completed"
+
+
+async def test_a_hundred_pairs_of_prompts_leave_nothing_behind(talk: Conversation) -> None:
+    await talk.end_of(await talk.ask())
+    loop_tasks, threads = len(asyncio.all_tasks()), threading.active_count()
+    hub, streams = bus.current().hub, registry.current().streams
+    for _ in range(100):
+        other = await Conversation.begin()
+        first, second = await asyncio.gather(other.ask(FOREVER), other.ask(SHORT))
+        last = max(first, second, key=lambda each: each.stream.turn)
+        if last is first:
+            await other.stop()
+        await asyncio.gather(other.end_of(first), other.end_of(second))
+        assert other.history.problems() == []
+        await other.leave()
+    await until(lambda: not streams and list(hub.layer.groups) == [group_name(talk.session_id)])
+    known = hub.membership
+    assert {*hub.listeners, *known._joined, *known._asked, *known._settling} == {talk.session_id}
+    await until(lambda: len(asyncio.all_tasks()) <= loop_tasks)
+    assert threading.active_count() <= max(threads, 4 + threads)
+    unfinished = await in_thread(lambda: Stream.objects.filter(reason="").count())
+    assert unfinished == 0
