@@ -1,4 +1,7 @@
-"""What the server calls before it stops: streams, then viewers, then the bus, then the connections to the model."""
+"""What the server calls when it has started, and before it stops.
+
+At the end: streams, then viewers, then the bus, then the connections to the model.
+"""
 
 import asyncio
 
@@ -7,6 +10,14 @@ from chat.providers import close_provider
 from events import bus
 
 _VIEWERS_LEAVE_SECONDS = 0.5
+
+
+def start() -> None:
+    """On the loop that serves: from now on this process vouches for its streams, and ends what dead ones left.
+
+    Where nobody calls it (plain `daphne`), the first viewer or prompt does the same.
+    """
+    registry.current().start()
 
 
 async def drain(grace_seconds: float) -> None:

@@ -24,7 +24,7 @@ from twisted.logger import FilteringLogObserver, LogLevel, LogLevelFilterPredica
 
 from jarvis_site.asgi.response_guard import ABORT
 from jarvis_site.connection import Connection
-from jarvis_site.drain import drain
+from jarvis_site.drain import drain, start
 from jarvis_site.request import Factory, Request
 
 reactor: Any = installed_reactor
@@ -79,6 +79,7 @@ class Server(DaphneServer):
         reactor.callLater(1, self.application_checker)
         reactor.callLater(1, self.timeout_checker)
         reactor.addSystemEventTrigger("before", "shutdown", self.kill_all_applications)
+        twisted_loop.call_soon(start)  # Daphne knows no lifespan
         if self.ready_callable:
             reactor.callWhenRunning(self.ready_callable)
         if not self.abort_start:

@@ -3,7 +3,7 @@
 from django.conf import settings
 
 from jarvis_site.asgi.types import Application, Receive, Scope, Send
-from jarvis_site.drain import drain
+from jarvis_site.drain import drain, start
 
 
 class Lifespan:
@@ -18,7 +18,9 @@ class Lifespan:
             return
         while True:
             event = (await receive())["type"]
-            if event == "lifespan.shutdown":
+            if event == "lifespan.startup":
+                start()
+            else:
                 await drain(settings.SHUTDOWN_GRACE_SECONDS)
             await send({"type": f"{event}.complete"})
             if event == "lifespan.shutdown":

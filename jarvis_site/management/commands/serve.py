@@ -11,7 +11,8 @@ from daphne.utils import import_by_path
 from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.core.management.base import BaseCommand
-from django.db import DatabaseError, connections
+from django.db import DatabaseError, connection, connections
+from django.db.migrations.executor import MigrationExecutor
 from twisted.internet.endpoints import AdoptedStreamServerEndpoint
 
 from jarvis_site.server import Server, reactor
@@ -33,6 +34,8 @@ class Command(BaseCommand):
         with listener:
             if settings.DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
                 _migrate()
+            else:
+                _refuse_unmigrated()
             _raise_descriptor_limit()
             address, family = _address(listener), listener.family
             server = Server(
@@ -82,6 +85,18 @@ def _migrate() -> None:
             raise CommandError(f"The database cannot be migrated: {error}") from None
         finally:
             connections.close_all()
+
+
+def _refuse_unmigrated() -> None:
+    """A database that many processes share is migrated by whoever deploys them, once."""
+    try:
+        executor = MigrationExecutor(connection)
+        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+            raise CommandError("The database is not migrated: run `python manage.py migrate` first.")
+    except DatabaseError as error:
+        raise CommandError(f"The database cannot be used: {error}") from None
+    finally:
+        connections.close_all()
 
 
 def _raise_descriptor_limit() -> None:
