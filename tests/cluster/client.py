@@ -1,0 +1,188 @@
+"""Clients as they are: one makes requests of any server, one watches a session and resumes wherever it is served."""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+
+from events.core.sse import Decoder
+from tests.live.server import Server
+
+TERMINAL = ("chat.end", "chat.error")
+RETRY_SECONDS = 0.2  # what the server asks for is 1 s; a test is in a hurry
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A frame as one viewer got it. `seq` None: not an event of the log. `at`: monotonic seconds."""
+
+    seq: int | None
+    type: str
+    data: dict[str, Any]
+    at: float
+    port: int
+
+
+@dataclass(slots=True)
+class Answer:
+    status: int
+    data: Any
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class Client:
+    """One caller, with an API key."""
+
+    def __init__(self, key: str) -> None:
+        self._headers = {"Authorization": f"Bearer {key}"}
+
+    async def __aenter__(self) -> Self:
+        self.http = aiohttp.ClientSession(
+            headers=self._headers,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=5),
+            connector=aiohttp.TCPConnector(limit=0),
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.http.close()
+
+    async def ask(
+        self, server: Server, method: str, path: str, data: object = None, timeout_seconds: float = 20.0, **headers: str
+    ) -> Answer:
+        async with (
+            asyncio.timeout(timeout_seconds),
+            self.http.request(method, server.url + path, json=data, headers=headers) as response,
+        ):
+            text = await response.text()
+            return Answer(response.status, json.loads(text) if text else None, dict(response.headers))
+
+    async def new_session(self, server: Server) -> str:
+        answer = await self.ask(server, "POST", "/api/sessions/", {})
+        assert answer.status == 201, answer
+        return str(answer.data["id"])
+
+    async def prompt(self, server: Server, session: str, text: str, *, key: str = "", **options: Any) -> Answer:
+        """202 and the stream's ids, or a refusal."""
+        headers = {"Idempotency-Key": key} if key else {}
+        body = {"prompt": text, **options}
+        return await self.ask(server, "POST", f"/api/sessions/{session}/streams/", body, **headers)
+
+    async def stream_id(self, server: Server, session: str, text: str, **options: Any) -> str:
+        """The id of the stream of an accepted prompt."""
+        answer = await self.prompt(server, session, text, **options)
+        assert answer.status == 202, answer
+        return str(answer.data["stream_id"])
+
+    async def stop(self, server: Server, session: str, stream: str | None = None) -> bool:
+        answer = await self.ask(
+            server, "POST", f"/api/sessions/{session}/stop/", {"stream_id": stream} if stream else {}
+        )
+        assert answer.status == 200, answer
+        return bool(answer.data["stopped"])
+
+    async def session(self, server: Server, session: str) -> Any:
+        answer = await self.ask(server, "GET", f"/api/sessions/{session}/")
+        assert answer.status == 200, answer
+        return answer.data
+
+    def watch(self, session: str, *servers: Server, after: int | None = 0) -> "Viewer":
+        return Viewer(self, session, servers, after)
+
+
+class Viewer:
+    """Watches a session on the first server, and on the next one when that ends or fails. A context manager."""
+
+    def __init__(self, client: Client, session: str, servers: Sequence[Server], after: int | None) -> None:
+        self.seen: list[Seen] = []
+        self.statuses: list[int] = []  # of every connection
+        self.breaks: list[str] = []  # connections that ended without a clean end
+        self.cursor = after
+        self._client, self._session, self._servers = client, session, list(servers)
+        self._news = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._watch())
+        await self.until(lambda viewer: viewer.statuses, 20)
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self._task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._task
+
+    async def until(self, condition: Callable[["Viewer"], Any], timeout_seconds: float = 15.0) -> float:
+        """The monotonic time at which the condition was seen to hold. Raises TimeoutError, with what was seen."""
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                while not condition(self):
+                    if self._task.done():
+                        self._task.result()
+                    self._news.clear()
+                    await self._news.wait()
+        except TimeoutError:
+            last = [(seen.seq, seen.type, seen.data) for seen in self.seen[-5:]]
+            raise TimeoutError(f"statuses {self.statuses}, breaks {self.breaks}, the last seen: {last}") from None
+        return time.monotonic()
+
+    async def end_of(self, stream: str, timeout_seconds: float = 15.0) -> Seen:
+        """The stream's terminal event."""
+        await self.until(lambda viewer: viewer.ends(stream), timeout_seconds)
+        return self.ends(stream)[0]
+
+    async def tokens_of(self, stream: str, count: int = 1, timeout_seconds: float = 15.0) -> None:
+        """Returns when so many batches of the stream have been seen."""
+        await self.until(lambda viewer: len(viewer.of(stream, "chat.token")) >= count, timeout_seconds)
+
+    def of(self, stream: str, *types: str) -> list[Seen]:
+        return [seen for seen in self.seen if seen.type in types and seen.data.get("stream_id") == stream]
+
+    def ends(self, stream: str) -> list[Seen]:
+        return [seen for seen in self.of(stream, *TERMINAL) if seen.seq is not None]
+
+    def text(self, stream: str) -> str:
+        return "".join(seen.data["text"] for seen in self.of(stream, "chat.token"))
+
+    @property
+    def events(self) -> list[Seen]:
+        """What came with a seq, snapshots left out."""
+        return [seen for seen in self.seen if seen.seq is not None and seen.type != "snapshot"]
+
+    # --- inside ---
+
+    async def _watch(self) -> None:
+        turn = 0
+        while True:
+            try:
+                await self._connect(self._servers[turn % len(self._servers)])
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                self.breaks.append(repr(error))
+            turn += 1
+            self._news.set()
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _connect(self, server: Server) -> None:
+        headers = {} if self.cursor is None else {"Last-Event-ID": str(self.cursor)}
+        url = f"{server.url}/api/sessions/{self._session}/events/"
+        async with self._client.http.get(url, headers=headers) as response:
+            self.statuses.append(response.status)
+            self._news.set()
+            if response.status != 200:
+                return
+            decoder = Decoder()
+            async for chunk in response.content.iter_any():
+                now = time.monotonic()
+                for frame in decoder.feed(chunk):
+                    seq = None if frame.id is None else int(frame.id)
+                    self.seen.append(Seen(seq, frame.event, json.loads(frame.data), now, server.port))
+                    if seq is not None:
+                        self.cursor = seq
+                self._news.set()
