@@ -130,12 +130,13 @@ class Lease:
 
 
 def process_ticks(pid: int) -> int:
-    """When the process started, in clock ticks since its host did; 0 if there is no such process. Linux's /proc."""
+    """When the process started, in clock ticks since its host did; 0 if none runs (any more). Linux's /proc."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return 0
-    return int(stat.rpartition(")")[2].split()[19])
+    fields = stat.rpartition(")")[2].split()
+    return 0 if fields[0] in "ZX" else int(fields[19])  # dead, but its parent has not looked yet
 
 
 # --- transactions ---
