@@ -1,0 +1,13 @@
+from django.apps import AppConfig
+from django.core import checks
+
+
+class JarvisSiteConfig(AppConfig):
+    name = "jarvis_site"
+    verbose_name = "Jarvis"
+
+    def ready(self) -> None:
+        from jarvis_site.checks import check_address, check_channel_layer, check_database, check_logging
+
+        for check in (check_logging, check_address, check_channel_layer, check_database):
+            checks.register(check)
