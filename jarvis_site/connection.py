@@ -109,6 +109,9 @@ class Connection(HTTPChannel):
             self._respondToBadRequestAndDisconnect()
             return False
 
+    def lineLengthExceeded(self, line: bytes) -> None:
+        self._respondToBadRequestAndDisconnect()
+
     def allHeadersReceived(self) -> None:
         if self.length is not None and self.length > self.server.max_body_bytes:
             self.refuse_body()

@@ -1,7 +1,9 @@
 """Where log lines go: `system.log` and the console, written by threads of their own and never by the event loop."""
 
 import atexit
+import contextlib
 import logging
+import os
 import sys
 from collections.abc import Mapping
 from logging.handlers import QueueHandler, QueueListener
@@ -32,8 +34,7 @@ def configure(config: Mapping[str, Any]) -> None:
     stop()
     level = logging.getLevelNamesMapping().get(config["level"], logging.INFO)
     formatter = LineFormatter(json_line if config["format"] == "json" else logfmt_line)
-    console = logging.StreamHandler(sys.stderr)
-    console.handleError = lambda record: None  # type: ignore[method-assign]  # a closed terminal is no reason to stop
+    console = Console()
     file = LogFileHandler(RotatingFile(config["directory"] / "system.log", config["max_bytes"]))
     console.setFormatter(formatter)
     file.setFormatter(formatter)
@@ -53,6 +54,7 @@ def configure(config: Mapping[str, Any]) -> None:
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
+    logging.getLogger("django.request").setLevel(logging.ERROR)  # a line for each 404 is a stranger's to write
     logging.captureWarnings(True)
     structlog.configure(
         processors=[_with_exc_info, ProcessorFormatter.wrap_for_formatter],
@@ -67,6 +69,19 @@ def stop() -> None:
     """Writes what waits, and ends the threads."""
     while _stop_writing:
         _stop_writing.pop(0).stop()
+
+
+class Console(logging.Handler):
+    """Standard error, by its descriptor: a thread stuck in `sys.stderr` would hold a lock that the exit needs."""
+
+    def createLock(self) -> None:
+        self.lock = None  # one thread writes, and may be stuck while `logging.shutdown` asks for the lock
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(OSError):  # a closed terminal is no reason to stop
+            line = f"{self.format(record)}\n".encode("utf-8", "backslashreplace")
+            while line:
+                line = line[os.write(2, line) :]
 
 
 def _with_exc_info(logger: Any, method: str, event: EventDict) -> EventDict:
@@ -116,7 +131,10 @@ class Writer(QueueListener):
         self.start()
 
     def handle(self, record: logging.LogRecord) -> None:
-        super().handle(record)
+        try:
+            super().handle(record)
+        except Exception:  # a value that cannot be printed must not end this thread
+            self._source.dropped += 1
         if self._source.queue.empty():
             self._tell_of_dropped()
 
@@ -124,6 +142,8 @@ class Writer(QueueListener):
         self.enqueue_sentinel()
         if self._thread is not None:
             self._thread.join(STOP_SECONDS)
+            if not self._thread.is_alive():
+                self._tell_of_dropped()
             self._thread = None
 
     def _tell_of_dropped(self) -> None:
