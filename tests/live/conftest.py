@@ -1,0 +1,30 @@
+"""Servers for the tests here: `start_server` starts any, `served` is one with the small test applications."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from tests.live.server import TEST_APPLICATION, Server, running_server
+
+StartServer = Callable[..., Server]
+
+
+@pytest.fixture
+def start_server() -> Iterator[StartServer]:
+    """Takes what `running_server` takes; every server is gone after the test."""
+    with ExitStack() as stack:
+
+        def start(**options: Any) -> Server:
+            return stack.enter_context(running_server(**options))
+
+        yield start
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Server]:
+    """One for a module: whatever a test does to it, the next one finds it unharmed."""
+    env = {"REQUEST_TIMEOUT_SECONDS": "2", "SEND_TIMEOUT_SECONDS": "1", "SHUTDOWN_GRACE_SECONDS": "3"}
+    with running_server(application=TEST_APPLICATION, env=env) as server:
+        yield server
