@@ -29,7 +29,7 @@ def choose_model(path: str, name: str) -> Model:
         raise ModelUnavailable(f"The embedded model is not installed. Type: {INSTALL_LINE}")
     if not path:
         return Model(name or PACKAGED_MODEL, _packaged_file(), PACKAGED_SAMPLING)
-    file = Path(path).expanduser()
+    file = Path(path).expanduser().resolve()
     if not file.is_file():
         raise ModelUnavailable(f"There is no file at CHAT_MODEL_PATH={path}. Name a GGUF file, or leave it out.")
     return Model(name or file.stem, file)

@@ -1,0 +1,65 @@
+"""What can be set is written down, with the value that holds if it is not."""
+
+import ast
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROJECT_DIR = Path(__file__).resolve().parent.parent
+READERS = {"env", "_positive_float", "_positive_int", "_boolean"}
+TRUTH = {"True": "true", "False": "false"}
+
+
+def settings_read() -> dict[str, str]:
+    """Each variable that `settings.py` reads, with its default as one would write it."""
+    found: dict[str, str] = {}
+    for node in ast.walk(ast.parse((PROJECT_DIR / "jarvis_site" / "settings.py").read_text())):
+        if isinstance(node, ast.Call) and _reader(node.func) in READERS and isinstance(node.args[0], ast.Constant):
+            found[str(node.args[0].value)] = _written(_default(node))
+    return found
+
+
+def _reader(function: ast.expr) -> str:
+    name = function.value if isinstance(function, ast.Attribute) else function
+    return name.id if isinstance(name, ast.Name) else ""
+
+
+def _default(call: ast.Call) -> Any:
+    value = call.args[1] if len(call.args) > 1 else next(each.value for each in call.keywords if each.arg == "default")
+    try:
+        return eval(compile(ast.Expression(value), "settings.py", "eval"), {"__builtins__": {}})
+    except NameError:  # made from other settings
+        return ""
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, list):
+        return ",".join(value)
+    if isinstance(value, float):
+        return f"{value:g}"
+    return TRUTH.get(str(value), str(value))
+
+
+def settings_shown() -> dict[str, str]:
+    return dict(re.findall(r"^#([A-Z_]+)=(.*)$", (PROJECT_DIR / ".env.example").read_text(), flags=re.MULTILINE))
+
+
+def test_the_settings_are_found() -> None:
+    assert {"PORT", "HTTPS", "SECRET_KEY", "CHAT_MODEL", "EVENTS_CHANNEL_CAPACITY"} <= settings_read().keys()
+
+
+def test_the_example_shows_every_setting_with_its_default() -> None:
+    assert settings_shown() == settings_read()
+
+
+@pytest.mark.parametrize("document", [".env.example", "README.md"])
+def test_every_setting_is_explained(document: str) -> None:
+    text = (PROJECT_DIR / document).read_text()
+    assert [name for name in settings_read() if not re.search(rf"\b{name}\b", text)] == []
+
+
+def test_every_setting_of_the_example_has_its_reason() -> None:
+    text = (PROJECT_DIR / ".env.example").read_text()
+    assert re.findall(r"^\n#([A-Z_]+)=", text, flags=re.MULTILINE) == []
