@@ -7,15 +7,16 @@ turn (`open_turn`); from then on whatever an older stream still writes is refuse
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.utils import timezone
 
 from chat import wire
-from chat.exceptions import IdempotencyMismatch, NotFound, SessionBusy
-from chat.models import ChatSession, IdempotencyKey, Message, Stream
+from chat.announcing import announce, announce_late, announce_waiting, roll_back, unfinished
+from chat.exceptions import NotFound, SessionBusy
+from chat.idempotency import claim, claimed
+from chat.models import ChatSession, Message, Stream
 from chat.prompt import PromptRequest
 from chat.stream_state import ENDED, NEXT, UNFINISHED, EndReason, StreamState, end_state
 from events.log_transaction import Entry, LogTransaction
@@ -69,28 +70,19 @@ def accept(log: LogTransaction, request: PromptRequest, lease_id: UUID | None) -
     session = ChatSession.objects.select_for_update().filter(id=request.session_id, deleted_at=None).first()
     if session is None:
         raise NotFound
-    if repeated := _repeated(request):
-        return repeated
-    before = list(session.streams.filter(state__in=UNFINISHED).order_by("turn"))
+    if key := claimed(request):
+        return Accepted(key.stream, key.seq, repeated=True)
+    before = unfinished(session)
     if before:
         _make_way(request, before)
     stream = _store(session, request, lease_id, undoes=before[0].turn if before else None)
     accepted = Accepted(stream, log.head(session.id), tuple(before), begun=not before)
-    if request.idempotency_key:
-        IdempotencyKey.objects.create(
-            caller=request.caller_label,
-            session=session,
-            key=request.idempotency_key,
-            body_digest=request.body_digest,
-            stream=stream,
-            seq=accepted.seq,
-        )
+    claim(request, stream, accepted.seq)
     if not before:
         _begin(log, stream)
     elif request.if_busy == Stream.IfBusy.ENQUEUE:
-        assert stream.prompt is not None
-        queued = wire.status(stream, StreamState.QUEUED, position=len(before))
-        _announce(stream, log.append(session.id, queued, wire.prompt(stream, stream.prompt)))
+        for position, waiting in enumerate([*before, stream]):
+            announce_waiting(log, waiting, position)
     _title(session, request.text)
     return accepted
 
@@ -112,7 +104,7 @@ def begin(log: LogTransaction, stream_id: UUID, *, force: bool) -> Begun | None:
         if ended := end(log, other.id, Outcome(EndReason(other.stop_requested or EndReason.INTERRUPTED)), force=True):
             begun.ended.append(ended)
     if stream.rollback_from is not None:
-        _roll_back(log, stream)
+        roll_back(log, stream)
     if stream.stop_requested:
         begun.stream = end(log, stream.id, Outcome(EndReason(stream.stop_requested))) or stream
         begun.ended.append(begun.stream)
@@ -154,7 +146,7 @@ def end(
     if stream.duration_seconds is None:
         stream.duration_seconds = max(0.0, (stream.ended_at - stream.created_at).total_seconds())
     if stream.started_at is None:
-        _announce_late(log, stream)
+        announce_late(log, stream)
         log.append(stream.session_id, wire.terminal(stream))
     else:
         turn = None if force else stream.turn
@@ -180,21 +172,6 @@ def request_stop(session_id: UUID, stream_id: UUID | None, reason: EndReason) ->
 
 
 # --- parts of accepting ---
-
-
-def _repeated(request: PromptRequest) -> Accepted | None:
-    if not request.idempotency_key:
-        return None
-    key = (
-        IdempotencyKey.objects.select_related("stream__prompt")
-        .filter(caller=request.caller_label, session_id=request.session_id, key=request.idempotency_key)
-        .first()
-    )
-    if key is None:
-        return None
-    if key.body_digest != request.body_digest:
-        raise IdempotencyMismatch
-    return Accepted(key.stream, key.seq, repeated=True)
 
 
 def _make_way(request: PromptRequest, before: list[Stream]) -> None:
@@ -267,32 +244,6 @@ def _begin(log: LogTransaction, stream: Stream) -> None:
     entries = [wire.status(stream, StreamState.THINKING)]
     if stream.prompt is not None and stream.prompt.seq is None:
         entries.append(wire.prompt(stream, stream.prompt))
-        _announce(stream, log.append(stream.session_id, *entries, turn=stream.turn))
+        announce(stream, log.append(stream.session_id, *entries, turn=stream.turn))
     else:
         log.append(stream.session_id, *entries, turn=stream.turn)
-
-
-def _announce_late(log: LogTransaction, stream: Stream) -> None:
-    """A prompt that never began is still a prompt that was made: viewers are shown it before its end."""
-    if stream.prompt is not None and stream.prompt.seq is None:
-        _announce(stream, log.append(stream.session_id, wire.prompt(stream, stream.prompt)))
-
-
-def _announce(stream: Stream, seq: int | None) -> None:
-    assert stream.prompt is not None
-    stream.prompt.seq = seq
-    Message.objects.filter(id__in=[stream.prompt_id, stream.message_id]).update(seq=seq)
-
-
-def _roll_back(log: LogTransaction, stream: Stream) -> None:
-    undone: list[Any] = list(
-        stream.session.streams.filter(
-            turn__gte=stream.rollback_from, turn__lt=stream.turn, reason=EndReason.INTERRUPTED
-        ).values_list("prompt_id", "message_id")
-    )
-    message_ids = [message_id for pair in undone for message_id in pair if message_id is not None]
-    if message_ids:
-        Message.objects.filter(id__in=message_ids).delete()
-        log.append(stream.session_id, wire.removed(message_ids))
-        newest = stream.session.messages.filter(position__lt=2 * stream.turn).order_by("-position").first()
-        Message.objects.filter(session=stream.session, position=2 * stream.turn).update(parent=newest)
