@@ -18,7 +18,8 @@ import structlog
 from django.db.models import F
 
 from chat import models, turns
-from chat.running_stream import RunningStream, log_end
+from chat.running_stream import RunningStream
+from chat.stream_log import log_end
 from chat.stream_state import UNFINISHED, EndReason
 from chat.turns import Outcome
 from events import bus

@@ -17,7 +17,8 @@ from chat.exceptions import Overloaded, ShuttingDown
 from chat.leases import Lease
 from chat.models import Stream
 from chat.prompt import PromptRequest
-from chat.running_stream import STOP, RunningStream, log_start
+from chat.running_stream import STOP, RunningStream
+from chat.stream_log import log_start
 from chat.stream_state import EndReason
 from chat.turns import Accepted
 from events import bus

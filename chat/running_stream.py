@@ -4,35 +4,30 @@ Log lines and their order are a contract (`docs/troubleshooting.md`): who looks 
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import TypeVar
 from uuid import UUID
 
 import structlog
 
 from chat import turns, wire
-from chat.models import Stream
+from chat.ending import NOT_STORED, end_answer, end_without_text, stored
 from chat.providers.base import Finish, ProviderError
 from chat.reading import read_model
+from chat.stream_log import log_end
 from chat.stream_state import EndReason
-from chat.turns import Accepted, Outcome, TurnLost
+from chat.turns import Accepted, Outcome
 from events.bus import EventBus
-from events.core.event import Event, encode_data
+from events.core.event import Event
 from events.exceptions import StorageUnavailable
 from events.groups import Signal
-from events.log_transaction import Entry, LogTransaction
 from events.publisher import BatchingPublisher
 
 logger = structlog.get_logger(__name__)
-T = TypeVar("T")
 
 STOP = "stop"  # the signal's data: `reason` and the ids of the streams, separated by spaces
-STORAGE_ERROR = "storage_error"  # the signal's data: that of a `chat.error`, which cannot be stored yet
 _LOOK_AGAIN_SECONDS = 0.5  # how long a waiting stream relies on being told; then it asks the database
-_STORE_AGAIN_SECONDS = 1.0
-_NOT_STORED = Outcome(EndReason.STORAGE_ERROR, "The answer could not be stored. Ask again in a moment.", retryable=True)
 
 
 class RunningStream:
@@ -78,7 +73,7 @@ class RunningStream:
         except Exception:
             logger.exception("stream_failed", trace=self._trace)
             self._ending = True
-            await self._end_without_text()
+            await end_without_text(self._bus, self.stream, self._seconds())
         finally:
             self._bus.hub.leave(self)
 
@@ -108,7 +103,7 @@ class RunningStream:
             now = self._loop.time()
             force = self._gives_up_waiting is not None and now >= self._gives_up_waiting
             if force or not any(is_here(before.id) for before in self._accepted.before):
-                begun = await self._stored(partial(turns.begin, stream_id=self.stream.id, force=force))
+                begun = await stored(self._bus, partial(turns.begin, stream_id=self.stream.id, force=force))
                 if begun is not None:
                     return self._has_begun(begun)
             until = now + _LOOK_AGAIN_SECONDS
@@ -136,19 +131,11 @@ class RunningStream:
     async def _end_unbegun(self) -> bool:
         assert self._stop_reason is not None
         outcome = Outcome(self._stop_reason, duration_seconds=self._seconds())
-        ended = await self._stored(partial(turns.end, stream_id=self.stream.id, outcome=outcome))
+        ended = await stored(self._bus, partial(turns.end, stream_id=self.stream.id, outcome=outcome))
         self._ending = True
         if ended is not None:
             log_end(ended)
         return False
-
-    async def _stored(self, work: Callable[[LogTransaction], T]) -> T:
-        """A stream that waits can wait for the storage as well."""
-        while True:
-            try:
-                return await self._bus.transaction(work)
-            except StorageUnavailable:
-                await asyncio.sleep(_STORE_AGAIN_SECONDS)
 
     # --- its answer ---
 
@@ -168,7 +155,7 @@ class RunningStream:
         )
         outcome = await self._read(publisher)
         self._ending = True
-        await self._end(publisher, outcome)
+        await end_answer(self._bus, self.stream, publisher, replace(outcome, duration_seconds=self._seconds()))
 
     async def _read(self, publisher: BatchingPublisher) -> Outcome:
         self._reading = self._loop.create_task(read_model(self.stream, publisher))
@@ -179,7 +166,7 @@ class RunningStream:
         finally:
             self._reading.cancel()  # nothing, unless this task itself was cancelled
         if self._trouble:
-            return _NOT_STORED
+            return NOT_STORED
         if self._reading.cancelled():
             return Outcome(self._stop_reason or EndReason.SHUTDOWN)
         error = self._reading.exception()
@@ -193,56 +180,6 @@ class RunningStream:
         logger.error("stream_failed", trace=self._trace, exc_info=error)
         return Outcome(EndReason.PROVIDER_ERROR, "Something went wrong here. Ask again.", retryable=True)
 
-    async def _end(self, publisher: BatchingPublisher, outcome: Outcome) -> None:
-        """Stores the end; if the storage is away, tells the viewers now and stores it when it is back."""
-        natural = outcome.reason in (EndReason.COMPLETED, EndReason.LENGTH)
-        line = "flush_on_end" if natural else "flush_on_cleanup"
-        seconds = self._seconds()
-
-        def work(log: LogTransaction, entries: Sequence[Entry]) -> Stream | None:
-            counted = Outcome(
-                outcome.reason,
-                outcome.error_message,
-                outcome.retryable,
-                outcome.prompt_tokens,
-                outcome.completion_tokens,
-                seconds,
-                publisher.tokens,
-                publisher.batches,
-                publisher.text_bytes,
-            )
-            return turns.end(log, self.stream.id, counted, entries)
-
-        if outcome.reason is EndReason.STORAGE_ERROR:
-            self._tell_unstored(outcome)
-        while True:
-            try:
-                ended = await publisher.finish(line, work)
-            except StorageUnavailable:
-                outcome = _NOT_STORED
-                self._tell_unstored(outcome)
-                await asyncio.sleep(_STORE_AGAIN_SECONDS)
-            except TurnLost:
-                ended = None
-                break
-            except Exception as error:
-                logger.info("event_buffer_cleanup_error", trace=self._trace, err=repr(error))
-                raise
-            else:
-                break
-        logger.info("event_buffers_cleaned", trace=self._trace)
-        if ended is not None:
-            log_end(ended)
-        else:
-            logger.info("stream_fenced", trace=self._trace)  # who took the turn has ended it, and has said so
-
-    async def _end_without_text(self) -> None:
-        """The end of a stream that could not be ended as it should be; what viewers were given is kept."""
-        outcome = replace(_NOT_STORED, duration_seconds=self._seconds())
-        ended = await self._stored(partial(turns.end, stream_id=self.stream.id, outcome=outcome, force=True))
-        if ended is not None:
-            log_end(ended)
-
     def _in_trouble(self, error: StorageUnavailable | None) -> None:
         """The log refused the turn (`error` None): another process has ended this stream. Or it cannot be written."""
         self._trouble = error is not None
@@ -251,30 +188,5 @@ class RunningStream:
         if self._reading is not None:
             self._reading.cancel()
 
-    def _tell_unstored(self, outcome: Outcome) -> None:
-        data = {
-            "stream_id": str(self.stream.id),
-            "message_id": str(self.stream.message_id),
-            "code": outcome.reason.value,
-            "message": outcome.error_message,
-            "retryable": outcome.retryable,
-        }
-        self._bus.signal(self.session_id, STORAGE_ERROR, encode_data(data))
-
     def _seconds(self) -> float:
         return round(self._loop.time() - self._started, 6)
-
-
-def log_start(stream: Stream) -> None:
-    logger.info("stream_start", trace=stream.trace_id.hex, stream_id=str(stream.id), session=str(stream.session_id))
-
-
-def log_end(stream: Stream) -> None:
-    """Once a stream, by whoever ended it."""
-    logger.info(
-        "stream_end",
-        trace=stream.trace_id.hex,
-        session=str(stream.session_id),
-        reason=stream.reason,
-        cleanup_done=True,
-    )
