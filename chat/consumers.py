@@ -10,10 +10,10 @@ from django.db import DatabaseError, InterfaceError
 
 from chat import registry, streams, wire
 from chat.callers import Caller, identify, still_allowed
+from chat.ending import STORAGE_ERROR
 from chat.exceptions import ChatError, MethodNotAllowed, NotFound, Overloaded, ShuttingDown
 from chat.models import ChatSession, Stream
 from chat.prompt import parse_prompt
-from chat.running_stream import STORAGE_ERROR
 from chat.snapshot import read_snapshot
 from chat.stream_state import EndReason
 from chat.threads import in_thread
@@ -83,8 +83,10 @@ class SessionEvents(ChatConsumer):
     method = "GET"
 
     async def answer(self, body: bytes) -> None:
-        if registry.current().draining:
+        streams_here = registry.current()
+        if streams_here.draining:
             raise ShuttingDown
+        streams_here.start()  # who comes back after a crash is told how that stream ended, without a new prompt
         after = self._cursor()
         viewer = bus.current().viewer(self.session_id, after or 0)
         self.viewer = viewer
@@ -152,15 +154,26 @@ class Prompt(ChatConsumer):
         self.ended = event.type in wire.TERMINAL
         return self.ended
 
+    def on_signal(self, signal: Signal) -> bytes | None:
+        frame = super().on_signal(signal)
+        if frame is None or UUID(json.loads(signal.data)["stream_id"]).hex != self.stream_hex:
+            return None  # another stream of the session
+        return frame
+
     async def _accepted(self, accepted: Accepted) -> None:
         stream = accepted.stream
         data = {
             "stream_id": str(stream.id),
-            "message_id": str(stream.message_id),
-            "prompt_id": str(stream.prompt_id),
+            "message_id": _text(stream.message_id),
+            "prompt_id": _text(stream.prompt_id),
             "seq": accepted.seq,
         }
         await self.send_json(202, data, {"Location": f"/api/sessions/{self.session_id}/streams/{stream.id}/"})
+
+
+def _text(id: UUID | None) -> str | None:
+    """None: asked for again after it was rolled back."""
+    return None if id is None else str(id)
 
 
 def _refusal(error: Exception) -> ChatError:

@@ -1,22 +1,31 @@
 """The use cases of a stream, for consumers, API, admin and shell: a prompt is answered, an answer is stopped."""
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Collection
 from uuid import UUID
 
 from asgiref.sync import async_to_sync
+from django.conf import settings
 
 from chat import registry
+from chat.exceptions import ModelNotFound
 from chat.models import Stream
 from chat.prompt import PromptRequest
+from chat.providers import get_provider
+from chat.providers.base import ProviderError
 from chat.stream_state import UNFINISHED
 from chat.threads import in_thread
 from chat.turns import Accepted
 from events import bus
 
+_MODELS_SECONDS = 2.0
+
 
 async def answer(request: PromptRequest) -> Accepted:
-    """See `Registry.answer`."""
+    """See `Registry.answer`. Raises ModelNotFound too."""
+    if request.model:
+        await _must_exist(request.model)
     return await registry.current().answer(request)
 
 
@@ -54,3 +63,16 @@ def _by_session(stream_ids: Collection[UUID]) -> dict[UUID, list[UUID]]:
     for session_id, stream_id in unfinished.values_list("session_id", "id"):
         sessions[session_id].append(stream_id)
     return sessions
+
+
+async def _must_exist(model: str) -> None:
+    """A provider that cannot be asked, or lists nothing, gets the prompt: its answer says what is wrong."""
+    if model == settings.CHAT_MODEL:
+        return
+    try:
+        async with asyncio.timeout(_MODELS_SECONDS):
+            names = await get_provider().models()
+    except (ProviderError, TimeoutError):
+        return
+    if names and model not in names and f"{model}:latest" not in names:  # Ollama's names, which need no tag
+        raise ModelNotFound(field="model")
