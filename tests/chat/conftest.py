@@ -1,14 +1,26 @@
 """A conversation with the scripted provider, in the test's own process and event loop."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, MutableMapping
+from typing import Any
 
+import pytest
 import pytest_asyncio
 from pytest_django.fixtures import Settings
+from structlog.testing import capture_logs
 
 from chat import registry
 from chat.providers import close_provider
 from events import bus
 from tests.chat.conversation import Conversation
+
+Logs = list[MutableMapping[str, Any]]
+
+
+@pytest.fixture
+def logs() -> Iterator[Logs]:
+    """What is logged from here on."""
+    with capture_logs() as lines:
+        yield lines
 
 
 @pytest_asyncio.fixture

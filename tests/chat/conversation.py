@@ -101,8 +101,8 @@ def running(accepted: Accepted) -> RunningStream:
 async def until(condition: Callable[[], object], timeout: float = 10) -> None:
     """For what nobody announces."""
     async with asyncio.timeout(timeout):
-        while not condition():
-            await asyncio.sleep(0.002)  # noqa: ASYNC110
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.002)
 
 
 @contextmanager

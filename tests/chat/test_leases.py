@@ -2,35 +2,26 @@
 
 import asyncio
 import os
-from collections.abc import Iterator, MutableMapping
 from functools import partial
-from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from pytest_django.fixtures import Settings
-from structlog.testing import capture_logs
 
 from chat import leases, registry, turns, wire
 from chat.models import Lease, Stream
-from chat.running_stream import log_end
+from chat.stream_log import log_end
 from chat.stream_state import EndReason
 from chat.threads import in_thread
 from chat.turns import Accepted, Outcome
 from events import bus
 from events.exceptions import StorageUnavailable
 from events.log_transaction import Entry, LogTransaction
+from tests.chat.conftest import Logs
 from tests.chat.conversation import FOREVER, SHORT, SILENT, Conversation, busy_storage, running, until
 
-Logs = list[MutableMapping[str, Any]]
 HERE = leases._host()
 NOBODY = 2**22 + 1  # above what Linux gives out
-
-
-@pytest.fixture
-def logs() -> Iterator[Logs]:
-    with capture_logs() as lines:
-        yield lines
 
 
 @pytest.fixture

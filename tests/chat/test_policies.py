@@ -13,6 +13,7 @@ from chat.models import IdempotencyKey, Message, Stream
 from chat.stream_state import EndReason
 from chat.threads import in_thread
 from chat.turns import Accepted
+from tests.chat.conftest import Logs
 from tests.chat.conversation import FOREVER, SHORT, SILENT, Conversation, busy_storage, running, until
 from tests.history import TERMINAL
 
@@ -164,12 +165,10 @@ async def test_a_rollback_that_is_stopped_while_it_waits_has_still_removed(
 
 
 async def test_a_stream_that_does_not_end_in_time_is_ended_by_the_next(
-    talk: Conversation, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    talk: Conversation, settings: Settings, monkeypatch: pytest.MonkeyPatch, logs: Logs
 ) -> None:
     """Both streams, and one that waited between them, are ended once, and said so once."""
     settings.CHAT_INTERRUPT_WAIT_SECONDS = 0.3
-    ended: list[str] = []
-    monkeypatch.setattr("chat.running_stream.log_end", lambda stream: ended.append(str(stream.id)))
     deaf = await talk.ask_and_hear()
     waiting = await talk.ask(if_busy="enqueue")
     monkeypatch.setattr(running(deaf), "stop", lambda reason: False)
@@ -181,7 +180,8 @@ async def test_a_stream_that_does_not_end_in_time_is_ended_by_the_next(
         str(last.stream.id): "completed",
     }
     await until(lambda: not registry.current().streams)
-    assert sorted(ended) == sorted(str(each.stream.id) for each in (deaf, waiting, last))
+    ended = [line["trace"] for line in logs if line["event"] == "stream_end"]
+    assert sorted(ended) == sorted(each.stream.trace_id.hex for each in (deaf, waiting, last))
     stored = await talk.stored(deaf)
     assert stored.message is not None
     assert stored.message.text == talk.history.text(deaf.stream.id)
