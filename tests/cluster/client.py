@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -56,7 +56,14 @@ class Client:
         await self.http.close()
 
     async def ask(
-        self, server: Server, method: str, path: str, data: object = None, timeout_seconds: float = 20.0, **headers: str
+        self,
+        server: Server,
+        method: str,
+        path: str,
+        data: object = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        timeout_seconds: float = 20.0,
     ) -> Answer:
         async with (
             asyncio.timeout(timeout_seconds),
@@ -74,7 +81,7 @@ class Client:
         """202 and the stream's ids, or a refusal."""
         headers = {"Idempotency-Key": key} if key else {}
         body = {"prompt": text, **options}
-        return await self.ask(server, "POST", f"/api/sessions/{session}/streams/", body, **headers)
+        return await self.ask(server, "POST", f"/api/sessions/{session}/streams/", body, headers=headers)
 
     async def stream_id(self, server: Server, session: str, text: str, **options: Any) -> str:
         """The id of the stream of an accepted prompt."""

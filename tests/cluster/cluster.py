@@ -18,6 +18,9 @@ from tests.live.server import PROJECT, Runner, Server, environment, running_serv
 MODEL = "scripted:?tokens=40&rate=100"
 
 
+_keys: dict[str, str] = {}  # of the databases that were made ready in this run
+
+
 class Cluster:
     """`settings` are environment variables of all processes. Use as a context manager; that part blocks.
 
@@ -38,8 +41,11 @@ class Cluster:
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        self.run("migrate", "--noinput", "-v", "0", "--skip-checks")
-        self.key = self.run("create_api_key", f"user-{self.folder.name[-8:]}", "--create-user").strip()
+        database = self.settings["DATABASE_URL"]
+        if database not in _keys:
+            self.run("migrate", "--noinput", "-v", "0", "--skip-checks")
+            _keys[database] = self.run("create_api_key", "somebody", "--create-user").strip()
+        self.key = _keys[database]
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -94,6 +100,13 @@ class Cluster:
         """The lines of that event in the log of the process (of all its lives)."""
         text = await asyncio.to_thread(self.servers[name].log_text)
         return [line for line in text.splitlines() if f" {event} " in f"{line} "]
+
+    async def until_logged(self, name: str, event: str, timeout_seconds: float = 10.0) -> list[str]:
+        """Its `log_lines`, as soon as there are any."""
+        async with asyncio.timeout(timeout_seconds):
+            while not (lines := await self.log_lines(name, event)):  # noqa: ASYNC110  (nobody tells of a file's growth)
+                await asyncio.sleep(0.05)
+        return lines
 
     def _serve(self, name: str, runner: Runner, settings: dict[str, str]) -> Server:
         data_dir = self.folder / name

@@ -19,8 +19,8 @@ def violations(viewers: Iterable[Viewer], messages: Iterable[Mapping[str, Any]] 
             if agreed.setdefault(seen.seq, content) != content:
                 found.append(f"viewer {number}: seq {seen.seq} is {content}, another saw {agreed[seen.seq]}")
         for message in messages:
-            stream = message.get("stream_id")
-            whole = stream and viewer.of(stream, "chat.status", "chat.prompt") and viewer.ends(stream)
+            stream = message.get("stream_id") or ""
+            whole = viewer.of(stream, "chat.status", "chat.prompt") and viewer.ends(stream)
             if whole and viewer.text(stream) != message["text"]:
                 found.append(f"viewer {number}: {stream} read {viewer.text(stream)!r}, stored is {message['text']!r}")
     return found
