@@ -22,6 +22,12 @@ from events.log_transaction import Entry, LogTransaction
 logger = structlog.get_logger(__name__)
 T = TypeVar("T")
 
+_TIMER_EARLY_SECONDS = 1e-6  # a timer of asyncio may be early by the clock's resolution; it need not be set again
+
+
+class _Refused(Exception):
+    """The turn is over: undoes what was to be stored with the text."""
+
 
 class BatchingPublisher:
     """`encode` makes a batch's text the data of a `text_type` event.
@@ -29,6 +35,7 @@ class BatchingPublisher:
     `before_first` is asked when the first token comes: what it gives runs in the transaction of the first batch, and
     the entries that returns go before the text.
     `on_trouble` is called once, on the loop, when the log has refused the turn (None) or cannot be written.
+    `add`, `publish` and `finish` are for one task, the stream's; each of them may be cancelled.
     """
 
     def __init__(
@@ -56,14 +63,17 @@ class BatchingPublisher:
         self._loop = asyncio.get_running_loop()
         self._batcher = Batcher(conf.flush_interval_seconds, conf.flush_bytes)
         self._max_pending_bytes = conf.max_pending_bytes
+        self._others: list[Entry] = []
+        self._published = self._others_sent = 0
         self._unsent: Batch | None = None
-        self._broken = self._closing = False
         self._left: Batch | None = None
+        self._broken = self._closing = False
         self._waiter: asyncio.Future[None] | None = None
-        self._room: asyncio.Future[None] | None = None
         self._deadline: float | None = None
+        self._sent = asyncio.Event()
         self._logger = logger.bind(request_id=str(stream_id))
         self._task = self._loop.create_task(self._flush())
+        self._task.add_done_callback(lambda _: self._sent.set())
 
     @property
     def full(self) -> bool:
@@ -79,20 +89,16 @@ class BatchingPublisher:
             self._wake()
 
     async def room(self) -> None:
-        """Returns when less waits than `EVENTS_MAX_PENDING_BYTES`."""
-        while self.full and not self._broken:
-            self._room = self._loop.create_future()
-            await self._room
+        """Returns when less waits than `EVENTS_MAX_PENDING_BYTES`, or nothing more can be sent."""
+        await self._until(lambda: not self.full)
 
     async def publish(self, *entries: Entry) -> None:
-        """Other events of the stream; waiting text leaves before them, in the same commit."""
-        await self._idle()
-        batch = self._batcher.take(self._loop.time())
-        try:
-            await self._append(batch, entries)
-        finally:
-            if batch is not None:
-                self._batcher.done(self._loop.time())
+        """Other events of the stream; waiting text leaves before them, in the same commit. Returns when they have."""
+        self._others += entries
+        self._published += len(entries)
+        mine = self._published
+        self._wake()
+        await self._until(lambda: self._others_sent >= mine)
 
     async def finish(self, line: str, work: Callable[[LogTransaction, Sequence[Entry]], T]) -> T:
         """Ends the flushing; then `work` gets what text is left as entries, to store it with the end of the stream.
@@ -101,13 +107,14 @@ class BatchingPublisher:
         may then be called again.
         """
         await self._close()
-        left = self._left = self._left or self._take_left()
-        entries = [] if left is None else [self._text_entry(left)]
+        left = self._take_left()
         self._logger.info(line, size=0 if left is None else left.size_bytes)
-        first = self._first if left is not None else None
 
         def last_work(log: LogTransaction) -> T:
-            return work(log, [*(first(log) if first is not None else ()), *entries])
+            if left is None:
+                return work(log, [])
+            first = () if self._first is None else self._first(log)
+            return work(log, [*first, self._text_entry(left)])
 
         result = await self._log.transaction(last_work)
         self._logger.info("cleanup_buffer")
@@ -116,32 +123,39 @@ class BatchingPublisher:
     # --- inside ---
 
     def _take_left(self) -> Batch | None:
-        """A batch that could not be stored, and what came after it; counted here, once."""
-        batches = [batch for batch in (self._unsent, self._batcher.take(self._loop.time())) if batch is not None]
-        if not batches:
-            return None
-        for batch in batches:
-            self._count(batch)
-        text = "".join(batch.text for batch in batches)
-        return Batch(text, sum(batch.tokens for batch in batches), sum(batch.size_bytes for batch in batches))
+        """What could not be stored, and what came after it, as one batch; the same again if asked again."""
+        left = self._left
+        for batch in (self._unsent, self._batcher.take(self._loop.time())):
+            if batch is None:
+                continue
+            if left is None:
+                self._count(batch)
+                left = batch
+            else:
+                self._count(batch, batches=0)
+                left = Batch(left.text + batch.text, left.tokens + batch.tokens, left.size_bytes + batch.size_bytes)
+        self._left, self._unsent = left, None
+        if self._batcher.in_flight:
+            self._batcher.done(self._loop.time())
+        return left
 
     async def _flush(self) -> None:
-        while not self._closing:
+        while not self._broken and (self._others or not self._closing):
             self._deadline = self._batcher.deadline()
             now = self._loop.time()
-            if self._deadline is None or self._deadline > now:
+            if not self._others and (self._deadline is None or self._deadline > now + _TIMER_EARLY_SECONDS):
                 await self._sleep(self._deadline)
                 continue
             if self._batcher.immediate:
                 self._logger.debug("flush_immediate", size=self._batcher.pending_bytes)
-            batch = self._batcher.take(now)
-            assert batch is not None
             self._deadline = None
-            self._logger.debug("flush_start", size=batch.size_bytes)
-            await self._append(batch, ())
-            self._batcher.done(self._loop.time())
-            if self._broken:
-                return
+            others, self._others = self._others, []
+            batch = self._batcher.take(now)
+            await self._append(batch, others)
+            if batch is not None:
+                self._batcher.done(self._loop.time())
+            self._others_sent += len(others)
+            self._sent.set()
 
     async def _sleep(self, deadline: float | None) -> None:
         self._waiter = self._loop.create_future()
@@ -158,55 +172,62 @@ class BatchingPublisher:
                 if self._closing:
                     self._logger.debug("flush_cancelled")
 
-    async def _append(self, batch: Batch | None, entries: Sequence[Entry]) -> None:
-        """Broken storage keeps the batch for `finish`; a refused turn drops it: it must not be seen."""
+    async def _append(self, batch: Batch | None, others: Sequence[Entry]) -> None:
+        """What fails keeps the batch for `finish`; a refused turn drops it: it must not be seen."""
         if batch is not None:
-            entries = (self._text_entry(batch), *entries)
-        if self._broken or not entries:
-            return
+            self._logger.debug("flush_start", size=batch.size_bytes)
         trouble: StorageUnavailable | None = None
         try:
-            if self._first is None or batch is None:
-                last = await self._log.append(self._session_id, entries, self._turn)
-            else:
-                last = await self._log.transaction(partial(self._append_first, self._first, entries))
-                self._first = None
-        except StorageUnavailable as error:
-            last, trouble, self._unsent = None, error, batch
-        if last is None:
+            stored = await self._store(batch, others)
+        except Exception as error:
+            if not isinstance(error, StorageUnavailable):
+                self._logger.exception("flush_failed")
+                error = StorageUnavailable(repr(error))
+            stored, trouble, self._unsent = False, error, batch
+        if not stored:
             self._broken = True
             self._on_trouble(trouble)
         elif batch is not None:
             self._count(batch)
             self._logger.debug("flush_done", tokens_sent=batch.tokens)
-        if self._room is not None and not self._room.done():
-            self._room.set_result(None)
 
-    def _append_first(
+    async def _store(self, batch: Batch | None, others: Sequence[Entry]) -> bool:
+        """False: refused."""
+        entries = others if batch is None else [self._text_entry(batch), *others]
+        if self._first is None or batch is None:
+            return await self._log.append(self._session_id, entries, self._turn) is not None
+        try:
+            await self._log.transaction(partial(self._store_first, self._first, entries))
+        except _Refused:
+            return False
+        self._first = None
+        return True
+
+    def _store_first(
         self, first: Callable[[LogTransaction], Sequence[Entry]], entries: Sequence[Entry], log: LogTransaction
-    ) -> int | None:
-        return log.append(self._session_id, *first(log), *entries, turn=self._turn)
+    ) -> None:
+        if log.append(self._session_id, *first(log), *entries, turn=self._turn) is None:
+            raise _Refused
 
     def _text_entry(self, batch: Batch) -> Entry:
         return Entry(self._text_type, self._encode(batch.text), self._stream_id)
 
-    def _count(self, batch: Batch) -> None:
-        self.batches += 1
+    def _count(self, batch: Batch, *, batches: int = 1) -> None:
+        self.batches += batches
         self.tokens += batch.tokens
         self.text_bytes += batch.size_bytes
 
-    async def _idle(self) -> None:
-        """Until no flush is in flight. Whoever calls `publish` is the stream's one task, so nobody overtakes it."""
-        while self._batcher.in_flight and not self._broken:
-            self._room = self._loop.create_future()
-            await self._room
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        while not (condition() or self._task.done()):
+            self._sent.clear()
+            await self._sent.wait()
 
     async def _close(self) -> None:
         if not self._closing:
             self._closing = True
             self._wake()
             self._logger.info("cleanup_flush_task")
-        await self._task
+        await asyncio.wait([self._task])  # not `await self._task`: cancelling that would cancel the flush in flight
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
