@@ -1,7 +1,7 @@
 """Speaks the OpenAI-compatible API: llama.cpp, Ollama, vLLM, LM Studio, hosted services.
 
-Built on aiohttp, since reading the model is the hot path: measured per token read, the official client costs 200 to
-366 µs of CPU, httpx 114, this about 30.
+Built on aiohttp, since reading the model is the hot path: the official client costs 200 to 366 µs of CPU a read. Measured
+with 100 streams at 50 tokens/s on a busy machine: a bare asyncio read 29 µs, aiohttp's 46, this with decoding 50.
 """
 
 import asyncio
@@ -215,7 +215,7 @@ def _json(body: bytes) -> dict[str, Any]:
 
 
 def _abort(response: aiohttp.ClientResponse) -> None:
-    """Closes the connection now. `close()` alone would, under TLS, wait up to 30 s for the other side's farewell."""
+    """Closes the connection now; under TLS, `close()` alone keeps it up to 30 s, until the other side says farewell."""
     if (connection := response.connection) is not None and connection.transport is not None:
         connection.transport.abort()
     response.close()

@@ -1,7 +1,6 @@
 """The OpenAI-compatible provider against an endpoint that misbehaves in every known way, and is left at any time."""
 
 import asyncio
-import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -179,51 +178,6 @@ async def test_a_model_that_wants_roles_to_alternate_gets_them_so(
     asked = [[message["content"] for message in record.body["messages"]] for record in endpoint.records]
     merged = ["Hello?\n\nscripted:?fault=alternate"]
     assert asked == [["Hello?", "scripted:?fault=alternate"], merged, merged]
-
-
-def free_port() -> int:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        return int(unused.getsockname()[1])
-
-
-@pytest.mark.parametrize(
-    ("url", "code", "words"),
-    [
-        (f"http://127.0.0.1:{free_port()}/v1", "provider_unavailable", "cannot be reached"),
-        ("http://no-such-host.invalid/v1", "provider_unavailable", "cannot be reached"),
-        ("http://[::1/v1", "provider_error", "CHAT_PROVIDER_URL"),
-        ("ftp://127.0.0.1/v1", "provider_error", "CHAT_PROVIDER_URL"),
-        ("http:///v1", "provider_error", "CHAT_PROVIDER_URL"),
-    ],
-)
-async def test_an_endpoint_that_is_not_there(
-    provider: OpenAICompatibleProvider, url: str, code: str, words: str
-) -> None:
-    provider.endpoint = replace(provider.endpoint, url=url)
-    error, _ = await failure(provider, "hello")
-    assert error.code == code
-    assert words in error.message
-
-
-async def test_an_endpoint_that_accepts_nothing_is_given_up(provider: OpenAICompatibleProvider) -> None:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        listening.listen(0)
-        port = listening.getsockname()[1]
-        queued = [socket.socket() for _ in range(4)]  # more than the backlog takes: the next SYN is dropped
-        for connection in queued:
-            connection.setblocking(False)
-            connection.connect_ex(("127.0.0.1", port))
-        impatient = OpenAICompatibleProvider(
-            Endpoint(f"http://127.0.0.1:{port}/v1", "", "m"), connect_seconds=0.2, idle_seconds=5
-        )
-        error, _ = await failure(impatient, "hello")
-        await impatient.aclose()
-        for connection in queued:
-            connection.close()
-    assert error.code is EndReason.PROVIDER_UNAVAILABLE
-    assert "within 0.2 s" in error.message
 
 
 async def test_a_hundred_streams_do_not_wait_for_each_other(
