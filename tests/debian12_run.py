@@ -1,3 +1,4 @@
+# ruff: noqa: T201
 """`make run` as a newcomer has it, on a machine with nothing but Python: start, one streamed answer, Ctrl-C."""
 
 import json
