@@ -8,11 +8,12 @@ import signal
 import subprocess
 import time
 import urllib.request
+from http.client import HTTPResponse
 from pathlib import Path
 from typing import IO
 
 KEY_FILE = Path("/tmp/first-key")  # kept from the first start for the second: it is shown only once
-QUESTION = {"model": "smollm2-135m-instruct", "stream": True, "messages": [{"role": "user", "content": "Who are you?"}]}
+QUESTION = "Why is the sky blue?"
 
 
 def wait_until_ready(output: IO[str]) -> str:
@@ -26,16 +27,35 @@ def wait_until_ready(output: IO[str]) -> str:
     raise SystemExit("`make run` has ended before it was ready")
 
 
+def send(url: str, body: dict[str, str], accept: str) -> HTTPResponse:
+    headers = {"Authorization": f"Bearer {KEY_FILE.read_text()}", "Content-Type": "application/json", "Accept": accept}
+    response: HTTPResponse = urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode(), headers))
+    return response
+
+
 def ask(address: str) -> list[str]:
-    headers = {"Authorization": f"Bearer {KEY_FILE.read_text()}", "Content-Type": "application/json"}
-    request = urllib.request.Request(f"{address}v1/chat/completions", json.dumps(QUESTION).encode(), headers)
-    texts = []
-    with urllib.request.urlopen(request, timeout=60) as answer:
+    """The batches of one streamed answer."""
+    with send(f"{address}api/sessions/", {}, "application/json") as made:
+        session = json.load(made)["id"]
+    texts, event = [], ""
+    with send(f"{address}api/sessions/{session}/streams/", {"prompt": QUESTION}, "text/event-stream") as answer:
         for line in answer:
-            if line.startswith(b"data: {"):
-                choices = json.loads(line[6:])["choices"]
-                texts += [choice["delta"]["content"] for choice in choices if choice["delta"].get("content")]
+            name, _, value = line.decode().rstrip("\n").partition(": ")
+            if name == "event":
+                event = value
+            elif name == "data" and event == "chat.token":
+                texts.append(json.loads(value)["text"])
+    if event != "chat.end":
+        raise SystemExit(f"the answer ended with {event}")
     return texts
+
+
+def look_at_the_page(address: str) -> None:
+    with urllib.request.urlopen(address) as page:
+        text = page.read().decode()
+    for path in re.findall(r'(?:src|href)="/(static/[^"]+)"', text):
+        with urllib.request.urlopen(address + path) as file:
+            print(f"--- {path}: {file.status}, {len(file.read())} bytes", flush=True)
 
 
 def main() -> None:
@@ -44,8 +64,9 @@ def main() -> None:
     assert jarvis.stdout
     address = wait_until_ready(jarvis.stdout)
     print(f"--- ready after {time.monotonic() - started:.1f} s", flush=True)
+    look_at_the_page(address)
     texts = ask(address)
-    print(f"--- answered in {len(texts)} pieces: {''.join(texts)[:200]!r}", flush=True)
+    print(f"--- answered in {len(texts)} batches: {''.join(texts)[:200]!r}", flush=True)
     asked_to_end = time.monotonic()
     os.killpg(jarvis.pid, signal.SIGINT)
     print(jarvis.stdout.read(), flush=True)
