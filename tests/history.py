@@ -53,12 +53,16 @@ class History(list[Seen]):
         """Empty while it has none."""
         return self.ends().get(str(stream_id), "")
 
+    def holes(self, after: int) -> list[str]:
+        """Where the seqs of a viewer that came with the cursor `after` do not count on by one."""
+        return list(_holes(self, after))
+
     def problems(self, *, after: int = 0, ended: bool = True) -> list[str]:
         """What is wrong with the history of a viewer that came with the cursor `after`.
 
         `ended`: every stream must have its terminal event.
         """
-        found = list(_holes(self, after))
+        found = self.holes(after)
         open_streams: dict[str, _Stream] = {}
         streams: dict[str, _Stream] = {}
         for seen in self:

@@ -1,4 +1,4 @@
-"""Servers for the tests here: `start_server` starts any, `served` is one with the small test applications."""
+"""Servers for the tests here: `site` is the product, `start_server` starts any, `served` has the test applications."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.live.server import TEST_APPLICATION, Server, running_server
+from tests.live.site import Site, running_site
 
 StartServer = Callable[..., Server]
 
@@ -28,3 +29,10 @@ def served() -> Iterator[Server]:
     env = {"REQUEST_TIMEOUT_SECONDS": "2", "SEND_TIMEOUT_SECONDS": "1", "SHUTDOWN_GRACE_SECONDS": "3"}
     with running_server(application=TEST_APPLICATION, env=env) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def site() -> Iterator[Site]:
+    """One for the whole run. Each test has sessions of its own, and leaves nothing running."""
+    with running_site() as site:
+        yield site

@@ -1,0 +1,114 @@
+"""The whole product as it runs for people, with a scripted endpoint as its model, each a process of its own."""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tests.client import Client
+from tests.live.log_lines import parse
+from tests.live.server import PROJECT, Runner, Server, environment, running_server
+
+FOREVER = "scripted:?tokens=1000000&rate=50"
+SILENT = "scripted:?first_delay=600"
+SHORT = "scripted:?tokens=5"
+
+
+class Line(NamedTuple):
+    """One line of the log."""
+
+    event: str
+    fields: Mapping[str, str]
+
+
+class Site:
+    """`server` asks the endpoint at `endpoint_url`, whose answers the prompts choose."""
+
+    def __init__(self, server: Server, endpoint_url: str) -> None:
+        self.server = server
+        self.endpoint_url = endpoint_url
+
+    @asynccontextmanager
+    async def client(self, key: str = "") -> AsyncIterator[Client]:
+        async with Client(self.server.url, key) as client:
+            yield client
+
+    async def create_key(self, user: str) -> str:
+        return await asyncio.to_thread(self._create_key, user)
+
+    async def asked(self, client: Client, prompt: str) -> list[dict[str, Any]]:
+        """What the endpoint has recorded of the requests whose prompt holds this text."""
+        async with client.http.get(self.endpoint_url.removesuffix("/v1") + "/_record") as response:
+            records = (await response.json())["records"]
+        return [record for record in records if prompt in record["prompt"]]
+
+    async def until_asked(self, client: Client, prompt: str) -> None:
+        async with asyncio.timeout(10):
+            while not await self.asked(client, prompt):
+                pass
+
+    async def until_closed(self, client: Client, prompt: str) -> float:
+        """When the model's connection was closed, in monotonic seconds, by the endpoint's own account."""
+        async with asyncio.timeout(10):
+            while not all(record["closed_at"] for record in await self.asked(client, prompt)):
+                pass
+            return max(float(record["closed_at"]) for record in await self.asked(client, prompt))
+
+    async def lines(self, *events: str) -> list[Line]:
+        """The log's lines of these events (of all, if none is named), as far as they are written."""
+        text = await asyncio.to_thread(self.server.log_text)
+        parsed = (parse(line) for line in text.splitlines())
+        return [Line(event, pairs) for _, _, event, pairs in parsed if not events or event in events]
+
+    async def until_lines(self, condition: Callable[[list[Line]], object], *events: str) -> list[Line]:
+        """Those lines, as soon as they fulfil the condition: a thread writes them a little later."""
+        async with asyncio.timeout(20):
+            while not condition(lines := await self.lines(*events)):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+            return lines
+
+    def threads(self) -> int:
+        return len(list(Path(f"/proc/{self.server.pid}/task").iterdir()))
+
+    def descriptors(self) -> list[str]:
+        """What the server process has open."""
+        return [str(path.readlink()) for path in Path(f"/proc/{self.server.pid}/fd").iterdir() if path.is_symlink()]
+
+    def _create_key(self, user: str) -> str:
+        made = subprocess.run(
+            [sys.executable, "manage.py", "create_api_key", user, "--create-user"],
+            cwd=PROJECT,
+            env=environment(self.server.data_dir, {}),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return made.stdout.strip()
+
+
+@contextmanager
+def running_endpoint() -> Iterator[str]:
+    """Its address, for CHAT_PROVIDER_URL."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.scripted_endpoint"], cwd=PROJECT, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+    finally:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+@contextmanager
+def running_site(*, runner: Runner = "serve", data_dir: Path | None = None, **settings: str) -> Iterator[Site]:
+    """`settings` are environment variables of the server. All log lines are written, whatever the level."""
+    with running_endpoint() as endpoint_url:
+        env = {"CHAT_PROVIDER_URL": endpoint_url, "LOG_LEVEL": "DEBUG", **settings}
+        with running_server(runner=runner, data_dir=data_dir, env=env) as server:
+            yield Site(server, endpoint_url)
