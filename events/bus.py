@@ -4,7 +4,8 @@ One bus belongs to one event loop; `current()` makes it on first use, since Daph
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 from uuid import UUID
 from weakref import WeakKeyDictionary
@@ -81,6 +82,19 @@ async def close_current() -> None:
         await bus.aclose()
 
 
+@asynccontextmanager
+async def for_this_call() -> AsyncIterator[EventBus]:
+    """The running loop's bus; on a loop that has none, one for this block alone, that nobody else can get hold of."""
+    if bus := _buses.get(asyncio.get_running_loop()):
+        yield bus
+        return
+    bus = EventBus()
+    try:
+        yield bus
+    finally:
+        await bus.aclose()
+
+
 def publish(session_id: UUID, type: str, data: Mapping[str, Any]) -> int:
     """`EventBus.publish` for code that is not async (the shell, a command): the event is stored before it returns.
 
@@ -91,9 +105,5 @@ def publish(session_id: UUID, type: str, data: Mapping[str, Any]) -> int:
 
 
 async def _publish(session_id: UUID, type: str, data: Mapping[str, Any]) -> int:
-    own = not exists()
-    try:
-        return await current().publish(session_id, type, data)
-    finally:
-        if own:
-            await close_current()
+    async with for_this_call() as bus:
+        return await bus.publish(session_id, type, data)

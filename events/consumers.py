@@ -121,12 +121,13 @@ class EventStreamConsumer(LongResponseConsumer):
         if snapshot:
             await self._send_snapshot(viewer, reset=snapshot == "reset")
         beat = loop.time() + conf.heartbeat_seconds
-        timer = loop.call_at(beat, viewer.wake)
+        timer, ends = loop.call_at(beat, viewer.wake), loop.call_at(closes_at, viewer.wake)
         try:
             while not (self.limited and self._enough(sent_bytes, closes_at)):
-                if viewer.signal is not None and (frame := self.on_signal(viewer.signal)):
-                    await self.send_body(frame, more_body=False)
-                    return
+                while viewer.signals:
+                    if frame := self.on_signal(viewer.signals.popleft()):
+                        await self.send_body(frame, more_body=False)
+                        return
                 if loop.time() >= beat:
                     if not await self.allowed():
                         break
@@ -145,6 +146,7 @@ class EventStreamConsumer(LongResponseConsumer):
                     return
         finally:
             timer.cancel()
+            ends.cancel()
         await self.send_body(b"", more_body=False)
 
     async def disconnect(self) -> None:

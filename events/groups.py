@@ -58,12 +58,10 @@ def signal_message(session_id: UUID, signal: Signal) -> LayerMessage:
 
 def parse(message: dict[str, Any]) -> tuple[str, Event | Signal] | None:
     """The session (hex) and what came; None for what another version of this program may have sent."""
-    try:
-        if message["type"] != MESSAGE_TYPE:
-            return None
-        if message["seq"]:
-            event = Event(message["seq"], message["name"], message["data"], message["stream"])
-            return message["session"], event
-        return message["session"], Signal(message["name"], message["data"])
-    except KeyError:
-        return None
+    match message:
+        case {"type": "session.event", "session": str(), "seq": int(), "name": str(), "data": str(), "stream": stream}:
+            if message["seq"] == 0:
+                return message["session"], Signal(message["name"], message["data"])
+            if stream is None or isinstance(stream, str):
+                return message["session"], Event(message["seq"], message["name"], message["data"], stream)
+    return None

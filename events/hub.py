@@ -16,7 +16,7 @@ from events.conf import conf
 from events.core import sse
 from events.core.event import Event
 from events.event_log import EventLog
-from events.exceptions import StorageUnavailable, TooManyViewers
+from events.exceptions import BusClosed, StorageUnavailable, TooManyViewers
 from events.groups import LayerMessage, Signal, event_message, group_name, parse, signal_message
 from events.log_writing import Committed
 from events.membership import Membership
@@ -57,7 +57,7 @@ class Hub:
         self._by_hex: dict[str, set[Listener]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._announcements: list[tuple[str, LayerMessage]] = []
-        self._announcing: asyncio.Event = asyncio.Event()
+        self._announcing, self._announced = asyncio.Event(), asyncio.Event()
         self._overflows = 0
         self._no_viewers = asyncio.Event()
 
@@ -111,9 +111,11 @@ class Hub:
             await self._no_viewers.wait()
 
     async def aclose(self) -> None:
-        """Discards the groups and ends the loops."""
+        """Sends what is announced, discards the groups and ends the loops. A layer that is away is not waited for."""
         self.listeners.clear()
         self._by_hex.clear()
+        if not self.membership.away:
+            await self.membership.call(self._announced.wait())
         if not self.membership.away:
             await self.membership.settle_all()
         for task in self._tasks:
@@ -132,10 +134,12 @@ class Hub:
             logger.warning("announcements_dropped", count=len(messages))
             return
         self._announcements += messages
+        self._announced.clear()
         self._announcing.set()
 
     async def _announce(self) -> None:
         while True:
+            self._announced.set()
             await self._announcing.wait()
             self._announcing.clear()
             while self._announcements:
@@ -159,7 +163,10 @@ class Hub:
                 self._lose(list(self.listeners))
                 await asyncio.sleep(random.uniform(0.2, 1.0))  # noqa: S311  (all processes met the same error)
                 continue
-            self._hand_over(message)
+            try:
+                self._hand_over(message)
+            except Exception:  # one message must not make the whole process deaf
+                logger.exception("layer_message_failed")
 
     def _hand_over(self, message: dict[str, Any]) -> None:
         overflows = getattr(self.layer, "overflows", None)
@@ -203,6 +210,8 @@ class Hub:
             except StorageUnavailable as error:
                 logger.warning("heads_unreadable", err=repr(error.__cause__))
                 continue
+            except BusClosed:
+                return
             for session_id, head in heads.items():
                 if session_id in self.listeners:
                     self.heads[session_id] = head

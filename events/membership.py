@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Collection
 from typing import Any
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -30,7 +31,7 @@ class Membership:
         self._wanted = wanted
         self._asked: set[UUID] = set()  # the layer may have us in their groups
         self._joined: set[UUID] = set()  # it has, as far as is known
-        self._settling: dict[UUID, asyncio.Lock] = {}
+        self._settling: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()  # each as long as it is used
         self._opened = asyncio.Event()
 
     async def call(self, call: Awaitable[Any]) -> bool:
@@ -52,7 +53,8 @@ class Membership:
 
     async def open_channel(self) -> None:
         """Raises what the layer raises."""
-        self.channel = await self.layer.new_channel("hub.")
+        async with asyncio.timeout(LAYER_TIMEOUT_SECONDS):
+            self.channel = await self.layer.new_channel("hub.")
         self.away = False
         self._opened.set()
 
@@ -72,7 +74,9 @@ class Membership:
     async def _settle(self, session_id: UUID) -> None:
         if not self.channel and not await self.call(self._opened.wait()):
             return
-        lock = self._settling.setdefault(session_id, asyncio.Lock())
+        lock = self._settling.get(session_id)
+        if lock is None:
+            lock = self._settling[session_id] = asyncio.Lock()
         async with lock:
             if session_id in self._wanted:
                 if session_id not in self._joined:
@@ -83,8 +87,6 @@ class Membership:
                 self._joined.discard(session_id)
                 if await self.call(self.layer.group_discard(group_name(session_id), self.channel)):
                     self._asked.discard(session_id)
-        if session_id not in self._wanted and session_id not in self._asked:
-            self._settling.pop(session_id, None)
 
     async def keep(self) -> None:
         """Settles what has not succeeded, and everything anew from time to time. Runs until cancelled."""

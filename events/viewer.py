@@ -18,6 +18,7 @@ from events.groups import Signal
 from events.hub import Hub
 
 QUEUE_EVENTS = 256  # about 18 s of one stream; a viewer that is further behind reads the log
+SIGNALS = 16
 
 
 class Delivered(NamedTuple):
@@ -37,17 +38,23 @@ class Viewer:
     def __init__(self, hub: Hub, log: EventLog, session_id: UUID, after: int) -> None:
         self.session_id = session_id
         self.gaps = 0
-        self.signal: Signal | None = None  # the newest
+        self.signals: deque[Signal] = deque(maxlen=SIGNALS)  # not looked at yet, the newest
         self._hub = hub
         self._log = log
         self._cursor = Cursor(after)
         self._queue: deque[Delivered] = deque()
         self._read_log = True
+        self._woken = False
         self._waiter: asyncio.Future[None] | None = None
 
     @property
     def cursor_seq(self) -> int:
         return self._cursor.seq
+
+    @property
+    def queued(self) -> int:
+        """How many events wait for `next`; never more than `QUEUE_EVENTS`."""
+        return len(self._queue)
 
     async def join(self) -> None:
         await self._hub.join(self)
@@ -62,34 +69,30 @@ class Viewer:
         self._read_log = read_log
 
     async def next(self) -> Sequence[Delivered] | Lost:
-        """What comes after the cursor, as soon as there is any. May be empty: after `wake` or `on_loss`, above all."""
+        """What comes after the cursor, as soon as there is any. May be empty: after `wake` or `on_loss`, above all.
+
+        Raises StorageUnavailable and BusClosed; it may be asked again then, as after its cancellation.
+        """
         while True:
             if self._read_log:
-                self._read_log = False
-                page = await self._log.read(self.session_id, self.cursor_seq)
-                if page.lost:
-                    return Lost()
-                if page.events:
-                    self._cursor = Cursor(page.events[-1].seq)
-                    if page.events[-1].seq < page.head:
-                        self._read_log = True
-                return [Delivered(event, sse.encode(event)) for event in page.events]
+                return await self._from_log()
             if contiguous := self._take():
                 return contiguous
             if self._read_log:
                 continue
+            if self._woken:
+                self._woken = False
+                return []
             self._waiter = asyncio.get_running_loop().create_future()
             try:
                 await self._waiter
             finally:
                 self._waiter = None
-            if not self._queue and not self._read_log:
-                return []
 
     def wake(self) -> None:
-        """Makes a waiting `next` return."""
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        """Makes `next` return: the one that waits, or else the next one."""
+        self._woken = True
+        self._look()
 
     # --- told by the hub ---
 
@@ -98,17 +101,38 @@ class Viewer:
             self._queue.clear()
             self._read_log = True
         self._queue.append(Delivered(event, frame))
-        self.wake()
+        self._look()
 
     def on_signal(self, signal: Signal) -> None:
-        self.signal = signal
+        self.signals.append(signal)
         self.wake()
 
     def on_loss(self) -> None:
         self._read_log = True
-        self.wake()
+        self._look()
 
     # --- inside ---
+
+    def _look(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def _from_log(self) -> Sequence[Delivered] | Lost:
+        self._read_log = False  # what is lost from now on may be missing from what is read now
+        try:
+            page = await self._log.read(self.session_id, self.cursor_seq)
+        except BaseException:
+            self._read_log = True
+            raise
+        if page.lost:
+            return Lost()
+        if page.events:
+            self._cursor = Cursor(page.events[-1].seq)
+            if page.events[-1].seq < page.head:
+                self._read_log = True
+        elif self._queue and self._queue[0].event.seq > page.head:
+            self._queue.clear()  # events that the log does not have: from elsewhere, by mistake
+        return [Delivered(event, sse.encode(event)) for event in page.events]
 
     def _take(self) -> list[Delivered]:
         taken: list[Delivered] = []

@@ -6,13 +6,16 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from uuid import UUID, uuid4
 
 import pytest
+from channels.layers import channel_layers
 from django.db import connection, transaction
 
 from events import bus as event_bus
+from events import hub
 from events.bus import EventBus
 from events.core.event import Event
 from events.event_log import EventLog
 from events.log_transaction import Entry
+from events.viewer import Lost, Viewer
 
 
 async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
@@ -53,9 +56,56 @@ async def log(transactional_db: None, announced: list[tuple[UUID, Event]]) -> As
 
 @pytest.fixture
 async def bus(transactional_db: None) -> AsyncIterator[EventBus]:
-    """The running loop's bus, with the layer of the settings."""
+    """The running loop's bus, with the in-process layer."""
+    channel_layers.backends.clear()
     yield event_bus.current()
     await event_bus.close_current()
+
+
+@pytest.fixture
+def no_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hub never compares cursors with heads: what a viewer is given, it was told, or it read in time."""
+    monkeypatch.setattr(hub, "CHECK_SECONDS", 1e6)
+
+
+@pytest.fixture
+def frequent_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "CHECK_SECONDS", 0.01)
+
+
+class Reader:
+    """A viewer, and whoever reads from it for as long as the block lasts."""
+
+    def __init__(self, viewer: Viewer) -> None:
+        self.viewer = viewer
+        self.events: list[Event] = []
+        self.lost = 0
+
+    @property
+    def seqs(self) -> list[int]:
+        return [event.seq for event in self.events]
+
+    async def __aenter__(self) -> "Reader":
+        await self.viewer.join()
+        self._task = asyncio.ensure_future(self._read())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        self.viewer.leave()
+
+    async def has(self, last: int) -> None:
+        """Waits for the event with this seq."""
+        await until(lambda: self.events and self.events[-1].seq >= last)
+
+    async def _read(self) -> None:
+        while True:
+            delivered = await self.viewer.next()
+            if isinstance(delivered, Lost):
+                self.lost += 1
+                return
+            self.events += [event for event, _ in delivered]
 
 
 class LockedDatabase:
