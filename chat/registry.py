@@ -21,6 +21,7 @@ from chat.running_stream import STOP, RunningStream
 from chat.stream_log import log_start
 from chat.stream_state import EndReason
 from chat.turns import Accepted
+from chat.upkeep import Upkeep
 from events import bus
 from events.log_transaction import LogTransaction
 
@@ -32,6 +33,7 @@ class Registry:
     def __init__(self) -> None:
         self.streams: dict[UUID, RunningStream] = {}
         self.lease = Lease(self.streams)
+        self._upkeep = Upkeep(self.lease)
         self._bus = bus.current()
         self.accepting = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -46,6 +48,7 @@ class Registry:
         """Begins to vouch for this process, and ends what dead ones left. Idempotent; the first prompt does it too."""
         if not self._draining:
             self.lease.start()
+            self._upkeep.start()
 
     async def answer(self, request: PromptRequest) -> Accepted:
         """Accepts the prompt and starts its stream; on return its first events are durable, unless it waits.
@@ -105,6 +108,7 @@ class Registry:
         for task in self._tasks:
             logger.error("stream_left_behind", task=task.get_name())
             task.cancel()
+        await self._upkeep.stop()
         await self.lease.release()
 
     # --- inside ---

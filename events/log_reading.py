@@ -22,7 +22,7 @@ class Page(NamedTuple):
 
 def read_page(session_id: UUID, after: int) -> Page:
     """At most `PAGE_EVENTS` events. The head is read first, so an event up to it that is missing has been pruned."""
-    key = _key(session_id)
+    key = key_of(session_id)
     with connection.cursor() as cursor:
         cursor.execute("SELECT seq FROM events_head WHERE session_id = %s", [key])
         row = cursor.fetchone()
@@ -42,7 +42,7 @@ def read_page(session_id: UUID, after: int) -> Page:
 def read_heads(session_ids: Collection[UUID]) -> dict[UUID, int]:
     """The heads of these sessions; one that has no events is left out."""
     heads: dict[UUID, int] = {}
-    by_key = {_key(session_id): session_id for session_id in session_ids}
+    by_key = {key_of(session_id): session_id for session_id in session_ids}
     keys: Sequence[UUID | str] = list(by_key)
     with connection.cursor() as cursor:
         for start in range(0, len(keys), _HEADS_PER_STATEMENT):
@@ -53,7 +53,7 @@ def read_heads(session_ids: Collection[UUID]) -> dict[UUID, int]:
     return heads
 
 
-def _key(identifier: UUID) -> UUID | str:
+def key_of(identifier: UUID) -> UUID | str:
     return identifier if connection.vendor == "postgresql" else identifier.hex
 
 

@@ -94,6 +94,7 @@ CHAT_MAX_TOKENS = _positive_int("CHAT_MAX_TOKENS", 512)
 CHAT_SYSTEM_PROMPT = env.str("CHAT_SYSTEM_PROMPT", default="You are Jarvis, a helpful assistant.")
 CHAT_PROVIDER_CONNECT_SECONDS = _positive_float("CHAT_PROVIDER_CONNECT_SECONDS", 5.0)
 CHAT_PROVIDER_IDLE_SECONDS = _positive_float("CHAT_PROVIDER_IDLE_SECONDS", 60.0)
+CHAT_UPKEEP_SECONDS = _positive_float("CHAT_UPKEEP_SECONDS", 60.0)  # how often old rows are looked for
 CHAT_MAX_STREAMS = _positive_int("CHAT_MAX_STREAMS", 2000)  # running in one process; beyond: 503 overloaded
 
 EVENTS_FLUSH_INTERVAL_SECONDS = _positive_float("EVENTS_FLUSH_INTERVAL_SECONDS", 0.075)
