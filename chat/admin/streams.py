@@ -44,7 +44,7 @@ class LiveFilter(admin.SimpleListFilter):
 @admin.register(Stream)
 class StreamAdmin(ReadOnlyAdmin[Stream]):
     list_display = [
-        "id",
+        "short_id",
         "of_session",
         "user",
         "model",
@@ -71,6 +71,10 @@ class StreamAdmin(ReadOnlyAdmin[Stream]):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Stream | None = None) -> tuple[str, ...]:
         return self.get_fields(request, obj)
+
+    @admin.display(description="id", ordering="id")
+    def short_id(self, stream: Stream) -> str:
+        return f"{str(stream.id)[:8]}…"  # ten columns fit a laptop's width
 
     @admin.display(description="session", ordering="session")
     def of_session(self, stream: Stream) -> SafeString:
