@@ -10,3 +10,4 @@ __all__ = ["ApiKeyAdmin", "SessionAdmin", "StreamAdmin"]
 
 admin.site.site_header = admin.site.site_title = "Jarvis"
 admin.site.index_title = "Administration"
+admin.site.enable_nav_sidebar = False  # the streams list needs its width
