@@ -37,9 +37,7 @@ class ChatPage:
         await expect(self.answers.last).to_have_attribute("data-state", state)
 
     async def at_the_end(self) -> bool:
-        return bool(
-            await self.transcript.evaluate("(box) => box.scrollHeight - box.scrollTop - box.clientHeight < 5")
-        )
+        return bool(await self.transcript.evaluate("(box) => box.scrollHeight - box.scrollTop - box.clientHeight < 5"))
 
     async def scroll_up(self) -> None:
         await self.transcript.hover()

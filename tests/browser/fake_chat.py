@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,9 +17,13 @@ def now() -> str:
 
 
 class FakeChat:
-    """Keeps the order of the wire contract: a stream that starts at once says `thinking` before its prompt."""
+    """`changed` is called after every event.
 
-    def __init__(self, title: str) -> None:
+    Keeps the order of the wire contract: a stream that starts at once says `thinking` before its prompt.
+    """
+
+    def __init__(self, title: str, changed: Callable[[], None]) -> None:
+        self._changed = changed
         self.id = str(uuid.uuid4())
         self.title = title
         self.created_at = self.active_at = now()
@@ -52,15 +57,14 @@ class FakeChat:
         self.log.append((self.head + 1, event, data))
         async with self.news:
             self.news.notify_all()
+        self._changed()
 
     async def ask(self, text: str, model: Model) -> Data:
         await self.stop("interrupted")
         ids = {"stream_id": str(uuid.uuid4()), "message_id": str(uuid.uuid4())}
         prompt_id, before = str(uuid.uuid4()), self.head
         self.active_at = now()
-        self.messages.append(
-            {"id": prompt_id, "role": "user", "text": text, "state": "completed", "created_at": now()}
-        )
+        self.messages.append({"id": prompt_id, "role": "user", "text": text, "state": "completed", "created_at": now()})
         answer: Data = {"id": ids["message_id"], "role": "assistant", "text": "", "state": "thinking"}
         self.messages.append({**answer, "stream_id": ids["stream_id"], "created_at": now()})
         self.active = {**ids, "status": "thinking"}

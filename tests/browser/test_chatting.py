@@ -33,7 +33,11 @@ async def test_the_prompt_stands_above_an_answer_that_only_thinks(
     assert roles == ["You", "Jarvis"]
     speech.say("Yes.").end()
     await chat.last_answer_is("completed")
-    assert await chat.page.locator(".message h2").all_text_contents() == ["You", "Jarvis"]
+    speech = model.will_speak()
+    await chat.ask("And now?")
+    await chat.last_answer_is("thinking")
+    assert await chat.page.locator(".message h2").all_text_contents() == ["You", "Jarvis"] * 2
+    speech.end()
 
 
 async def test_two_tabs_show_the_same(served: str, model: Model, open_page: OpenPage) -> None:

@@ -8,7 +8,6 @@ from tests.browser.chat_page import ChatPage
 from tests.browser.conftest import OpenPage
 from tests.browser.fake_server import FakeServer
 from tests.browser.model import Speech
-from tests.browser.waiting import until
 
 pytestmark = [pytest.mark.services, pytest.mark.asyncio(loop_scope="session")]
 
@@ -59,7 +58,7 @@ async def test_trouble_is_shown_and_ends_by_itself(fake: FakeServer, chat: ChatP
 async def test_the_wait_is_as_long_as_the_server_says(fake: FakeServer, chat: ChatPage) -> None:
     fake.refuse("GET events", 503, "shutting_down", "Back soon.", {"Retry-After": "600"})
     fake.cut_viewers()
-    await until(lambda: not fake.faults["GET events"])
+    await fake.until(lambda: not fake.faults["GET events"])
     asked = len(fake.cursors)
     await chat.page.get_by_role("button", name="Try now").click()
     await chat.is_connected()
@@ -86,11 +85,11 @@ async def test_missing_events_are_asked_for(fake: FakeServer, chat: ChatPage, sp
 async def test_a_silent_connection_is_replaced(fake: FakeServer, open_page: OpenPage) -> None:
     page = await open_page(f"{fake.url}/s/{fake.new_chat().id}/", clock=True)
     await ChatPage(page).is_connected()
-    await until(lambda: len(fake.cursors) == 1)
+    await fake.until(lambda: len(fake.cursors) == 1)
     await page.clock.run_for(39_000)
     assert len(fake.cursors) == 1
     await page.clock.run_for(3_000)
-    await until(lambda: len(fake.cursors) == 2)
+    await fake.until(lambda: len(fake.cursors) == 2)
 
 
 async def test_pings_keep_a_quiet_connection(fake: FakeServer, open_page: OpenPage) -> None:
@@ -109,7 +108,7 @@ async def test_a_hidden_tab_gives_its_connection_back_and_resumes(
     fake: FakeServer, chat: ChatPage, speech: Speech
 ) -> None:
     await chat.page.evaluate(SHOW, True)
-    await until(lambda: not fake.viewers)
+    await fake.until(lambda: not fake.viewers)
     speech.say("two ")
     await chat.page.evaluate(SHOW, False)
     await expect(chat.texts).to_have_text("One two")
@@ -118,14 +117,12 @@ async def test_a_hidden_tab_gives_its_connection_back_and_resumes(
     await expect(chat.texts).to_have_text("One two three")
 
 
-async def test_a_cursor_that_is_too_old_gets_the_session_anew(
-    fake: FakeServer, chat: ChatPage, speech: Speech
-) -> None:
+async def test_a_cursor_that_is_too_old_gets_the_session_anew(fake: FakeServer, chat: ChatPage, speech: Speech) -> None:
     [session] = fake.chats.values()
     await chat.page.evaluate(SHOW, True)
-    await until(lambda: not fake.viewers)
+    await fake.until(lambda: not fake.viewers)
     speech.say("two").end()
-    await until(lambda: session.active is None)
+    await fake.until(lambda: session.active is None)
     session.first_stored = session.head + 1
     await chat.page.evaluate(SHOW, False)
     await expect(chat.texts).to_have_text("One two")

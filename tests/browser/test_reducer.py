@@ -59,7 +59,9 @@ async def test_what_was_seen_already_is_ignored(modules: Page) -> None:
 async def test_unknown_types_and_pings_change_nothing(modules: Page) -> None:
     events = [EMPTY, THINKING, PROMPT]
     before = await fold(modules, *events)
-    after = await fold(modules, *events, {"type": "chat.novelty", "seq": 3, "data": {}}, {"type": "ping", "data": {"seq": 3}})
+    after = await fold(
+        modules, *events, {"type": "chat.novelty", "seq": 3, "data": {}}, {"type": "ping", "data": {"seq": 3}}
+    )
     assert shown(after) == shown(before)
     assert after["seq"] == 3
 
@@ -81,7 +83,9 @@ async def test_every_reason_ends_in_its_state(modules: Page, reason: str, state:
 
 async def test_an_error_keeps_the_text_and_says_whether_to_try_again(modules: Page) -> None:
     data = {**S1, "code": "provider_error", "message": "It broke.", "retryable": False}
-    state = await fold(modules, EMPTY, THINKING, PROMPT, token(3, "half"), {"type": "chat.error", "seq": 4, "data": data})
+    state = await fold(
+        modules, EMPTY, THINKING, PROMPT, token(3, "half"), {"type": "chat.error", "seq": 4, "data": data}
+    )
     answer = state["messages"][1]
     assert (answer["state"], answer["text"], answer["reason"]) == ("failed", "half", "provider_error")
     assert answer["error"] == {"message": "It broke.", "retryable": False}

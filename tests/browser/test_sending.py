@@ -9,9 +9,12 @@ from playwright.async_api import expect
 from tests.browser.chat_page import ChatPage
 from tests.browser.conftest import OpenPage
 from tests.browser.fake_server import FakeServer
-from tests.browser.waiting import until
 
 pytestmark = [pytest.mark.services, pytest.mark.asyncio(loop_scope="session")]
+
+
+async def lost(request: web.Request) -> None:
+    """Neither taken nor answered."""
 
 
 async def test_a_refused_prompt_is_back_in_the_composer(fake: FakeServer, open_page: OpenPage) -> None:
@@ -31,8 +34,8 @@ async def test_what_was_typed_meanwhile_is_kept_with_it(fake: FakeServer, open_p
     chat = ChatPage(await open_page(fake.url, expect_failures=True))
     await chat.ask("Hello")
     await chat.last_answer_is("completed")
-    for _ in range(20):  # browsers try again by themselves too
-        fake.fail("POST streams", lambda request: None)
+    for _ in range(4):
+        fake.fail("POST streams", lost)
     await chat.composer.fill("First")
     await chat.composer.press("Enter")
     await chat.composer.fill("Second")
@@ -47,17 +50,14 @@ async def test_a_prompt_whose_answer_was_lost_is_not_asked_twice(fake: FakeServe
     await chat.last_answer_is("completed")
     session = next(iter(fake.chats.values()))
 
-    def take_and_cut(request: web.Request) -> None:
-        async def take() -> None:
-            accepted = await session.ask("Once", fake.model)
-            fake.keys[request.headers["Idempotency-Key"]] = accepted
+    async def taken_and_lost(request: web.Request) -> None:
+        fake.keys[request.headers["Idempotency-Key"]] = await session.ask("Once", fake.model)
 
-        fake.background(take())
-
-    fake.fail("POST streams", take_and_cut)
-    await chat.ask("Once")
+    fake.fail("POST streams", taken_and_lost)
+    again = chat.page.expect_event("requestfinished", lambda request: request.url.endswith("/streams/"))
+    async with again:
+        await chat.ask("Once")
     await expect(chat.texts).to_have_text(["You said: Hello", "You said: Once"])
-    await until(lambda: not fake.faults["POST streams"])
     await chat.last_answer_is("completed")
     await expect(chat.prompts).to_have_text(["Hello", "Once"])
     assert fake.model.prompts == ["Hello", "Once"]
