@@ -1,0 +1,48 @@
+"""(c) CPU per token as streams are added: nothing may cost more because there is more of it."""
+
+from benchmarks.cases.cpu_per_token import run_server
+from benchmarks.chart import Chart
+from benchmarks.jarvis import Jarvis, JarvisUvicorn
+from benchmarks.load import Load
+from benchmarks.report import Goal, Options, Report, Row
+from benchmarks.servers import BareLoop, FastAPI, PlainChannels, Server
+
+SERVERS: tuple[type[Server], ...] = (BareLoop, FastAPI, PlainChannels, Jarvis, JarvisUvicorn)
+
+
+async def run(options: Options) -> Report:
+    counts, seconds = ((5, 20), 1.0) if options.quick else ((10, 100, 400, 1000), 6.0)
+    rows: list[Row] = []
+    lines: dict[str, list[tuple[float, float]]] = {}
+    goals: list[Goal] = []
+    for kind in SERVERS:
+        if not options.wants(kind.name):
+            continue
+        loads: dict[int, Load] = {}
+        for streams in counts:
+            load = await run_server(kind, streams=streams, seconds=seconds)
+            rows.append(_row(kind, load))
+            if not load.complete_streams:
+                break  # more streams would not be better
+            loads[streams] = load
+        lines[kind.title] = [(streams, load.steady_us) for streams, load in loads.items() if load.steady_us]
+        few, many = (loads.get(count) for count in (counts[-3] if len(counts) > 2 else counts[0], counts[-1]))
+        if issubclass(kind, Jarvis) and few and many and few.steady_us:
+            text = f"steady_us of {kind.name} at {many.streams} ÷ at {few.streams}"
+            goals.append(Goal(text, round(many.steady_us / few.steady_us, 3), 1.0))
+    title = "Server CPU per token as streams are added"
+    return Report("c", title, rows, goals, Chart(title, "µs, streaming", lines=lines))
+
+
+def _row(kind: type[Server], load: Load) -> Row:
+    return {
+        "server": kind.name,
+        "streams": load.streams,
+        "whole_us": load.whole_us,
+        "steady_us": load.steady_us,
+        "complete": f"{load.complete_streams}/{load.streams}",
+        "age_p99_ms": load.age_p99_ms,
+        "server_share": load.server_share,
+        "client_share": load.client_share,
+        "error": load.error[:60],
+    }

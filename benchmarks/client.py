@@ -1,0 +1,102 @@
+"""The common client: one asyncio protocol a connection, which finds tokens in whatever framing they come in."""
+
+import asyncio
+import re
+import time
+from array import array
+from collections.abc import Sequence
+from typing import cast
+
+from benchmarks.schedule import Schedule, bodies
+
+_TOKEN = re.compile(rb"\xe2\x9f\xa8([0-9]+:[0-9a-f]{8})\xe2\x9f\xa9")
+_LONGEST_TOKEN_BYTES = 32
+_LAST_CHUNK = b"0\r\n\r\n"
+
+
+class TokenStream(asyncio.Protocol):
+    """Sends `request`, reads tokens of `schedule`, and checks that they come once each and in order.
+
+    `done` is set when all have come (and, if the response `ends`, its end too), or when the connection is lost.
+    """
+
+    def __init__(self, request: bytes, schedule: Schedule, *, ends: bool = True) -> None:
+        self.schedule = schedule
+        self.tokens = 0
+        self.received_bytes = 0
+        self.error = ""
+        self.first_byte = 0.0
+        self.done = asyncio.Event()
+        self.times = array("d")  # of each read that brought tokens
+        self.counts = array("q")  # how many it brought
+        self._request = request
+        self._ends = ends
+        self._tail = b""
+        self._head = b""
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's, which does not say so
+        self._transport.write(self._request)
+
+    def data_received(self, data: bytes) -> None:
+        now = time.monotonic()
+        self.received_bytes += len(data)
+        if not self._head:
+            self._head, self.first_byte = data[:300], now
+            if not data.startswith((b"HTTP/1.1 200", b"HTTP/1.1 101")):
+                self._fail(data[:300].decode(errors="replace"))
+        whole = self._tail + data if self._tail else data
+        found = _TOKEN.findall(whole)
+        if found:
+            first, self.tokens = self.tokens, self.tokens + len(found)
+            if found != bodies(first, self.tokens):
+                self._fail(f"expected tokens from {first}, got {found[0]!r} … {found[-1]!r}")
+            self.times.append(now)
+            self.counts.append(len(found))
+        self._tail = whole[max(whole.rfind(b"\xe2\x9f\xa9") + 3, len(whole) - _LONGEST_TOKEN_BYTES) :]
+        if self.tokens >= self.schedule.tokens and (not self._ends or self._tail.endswith(_LAST_CHUNK)):
+            self.done.set()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.done.set()
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+    @property
+    def complete(self) -> bool:
+        return self.tokens == self.schedule.tokens and not self.error
+
+    def ages(self) -> list[float]:
+        """Seconds from each token's due time to its receipt, in order."""
+        ages: list[float] = []
+        for received, count in zip(self.times, self.counts, strict=True):
+            first = len(ages)
+            ages += [received - self.schedule.due(k) for k in range(first, first + count)]
+        return ages
+
+    def tokens_between(self, start: float, end: float) -> int:
+        return sum(count for received, count in zip(self.times, self.counts, strict=True) if start <= received < end)
+
+    def _fail(self, error: str) -> None:
+        self.error = self.error or error
+
+
+async def open_stream(port: int, stream: TokenStream) -> None:
+    try:
+        await asyncio.get_running_loop().create_connection(lambda: stream, "127.0.0.1", port)
+    except OSError as error:
+        stream.error = repr(error)
+        stream.done.set()
+
+
+async def wait_for_all(streams: Sequence[TokenStream], until: float) -> None:
+    """Until all are done, at most until that time."""
+    try:
+        async with asyncio.timeout(max(0.0, until - time.monotonic())):
+            for stream in streams:
+                await stream.done.wait()
+    except TimeoutError:
+        pass

@@ -1,0 +1,56 @@
+"""A response that is watched for words: when did which arrive."""
+
+import asyncio
+import time
+from typing import Self, cast
+
+
+class Recorder(asyncio.Protocol):
+    """Everything received, each read with its time. Open it with `connect`."""
+
+    def __init__(self, request: bytes) -> None:
+        self.reads: list[tuple[float, bytes]] = []
+        self.closed = False
+        self._request = request
+        self._news = asyncio.Event()
+        self._transport: asyncio.Transport | None = None
+
+    @classmethod
+    async def connect(cls, port: int, request: bytes) -> Self:
+        recorder = cls(request)
+        await asyncio.get_running_loop().create_connection(lambda: recorder, "127.0.0.1", port)
+        return recorder
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.write(self._request)
+
+    def data_received(self, data: bytes) -> None:
+        self.reads.append((time.monotonic(), data))
+        self._news.set()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.closed = True
+        self._news.set()
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+    @property
+    def data(self) -> bytes:
+        return b"".join(data for _, data in self.reads)
+
+    async def when(self, words: bytes, seconds: float = 20.0) -> float:
+        """The time at which these words had arrived. Raises TimeoutError, ConnectionError."""
+        async with asyncio.timeout(seconds):
+            while True:
+                self._news.clear()
+                so_far = b""
+                for received, data in self.reads:
+                    so_far += data
+                    if words in so_far:
+                        return received
+                if self.closed:
+                    raise ConnectionError(f"closed before {words!r}: {so_far[:200]!r} … {so_far[-300:]!r}")
+                await self._news.wait()
