@@ -9,6 +9,7 @@ from django.db import connection
 from events.core.event import Event
 
 PAGE_EVENTS = 500
+PAGE_CHARACTERS = 256 << 10  # of data: a page is in memory as a whole, and an event may be as long as a prompt
 _HEADS_PER_STATEMENT = 5_000
 
 
@@ -21,16 +22,20 @@ class Page(NamedTuple):
 
 
 def read_page(session_id: UUID, after: int) -> Page:
-    """At most `PAGE_EVENTS` events. The head is read first, so an event up to it that is missing has been pruned."""
+    """At most `PAGE_EVENTS` events, and no more after `PAGE_CHARACTERS`. The head is read first, so an event up to it
+    that is missing has been pruned.
+    """
     key = key_of(session_id)
     with connection.cursor() as cursor:
         cursor.execute("SELECT seq FROM events_head WHERE session_id = %s", [key])
         row = cursor.fetchone()
         head = 0 if row is None else int(row[0])
         cursor.execute(
-            "SELECT seq, type, data, stream_id FROM events_event WHERE session_id = %s AND seq > %s"
-            " ORDER BY seq LIMIT %s",
-            [key, after, PAGE_EVENTS],
+            "SELECT seq, type, data, stream_id FROM"
+            " (SELECT page.*, SUM(LENGTH(data)) OVER (ORDER BY seq) - LENGTH(data) AS before FROM"
+            " (SELECT seq, type, data, stream_id FROM events_event WHERE session_id = %s AND seq > %s"
+            " ORDER BY seq LIMIT %s) AS page) AS sized WHERE before < %s ORDER BY seq",
+            [key, after, PAGE_EVENTS, PAGE_CHARACTERS],
         )
         events = [Event(row[0], row[1], row[2], _hex(row[3])) for row in cursor.fetchall()]
     lost = after > head and not events

@@ -18,7 +18,7 @@ from events import event_log, log_reading, log_transaction, log_writing
 from events.core.event import Event
 from events.event_log import EventLog
 from events.exceptions import BusClosed, StorageUnavailable
-from events.log_reading import PAGE_EVENTS
+from events.log_reading import PAGE_CHARACTERS, PAGE_EVENTS
 from events.log_transaction import LogTransaction
 from events.log_writing import Committed, Job, commit
 from events.models import StoredEvent
@@ -252,10 +252,8 @@ async def test_an_event_that_cannot_be_stored_fails_alone(log: EventLog, session
 
 
 async def test_work_that_always_finds_something_locked_does_not_hold_up_the_others(
-    log: EventLog, settings: Settings
+    log: EventLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings.EVENTS_STORAGE_TIMEOUT_SECONDS = 0.5
-
     def locked(_: LogTransaction) -> None:
         raise OperationalError("a row that somebody holds")
 
@@ -265,6 +263,8 @@ async def test_work_that_always_finds_something_locked_does_not_hold_up_the_othe
             lasts = await asyncio.gather(*(log.append(UUID(int=session), [entry()]) for session in range(10)))
         assert lasts == [number] * 10
         assert not troubled.done()
+    monkeypatch.setattr(event_log, "_CLOSE_SECONDS", 0)
+    await log.aclose()
     with pytest.raises(StorageUnavailable):
         await troubled
 
@@ -442,6 +442,17 @@ async def test_a_long_log_is_read_in_pages(log: EventLog, session_id: UUID) -> N
     assert {page.head for page in pages} == {2 * PAGE_EVENTS + 7}
     assert not any(page.lost for page in pages)
     assert [event.seq for page in pages for event in page.events] == list(range(1, 2 * PAGE_EVENTS + 8))
+
+
+async def test_a_log_of_long_events_is_read_in_short_pages(log: EventLog, session_id: UUID) -> None:
+    long = "x" * (PAGE_CHARACTERS // 2)
+    await log.append(session_id, [entry(long) for _ in range(7)])
+    counts, after = [], 0
+    while after < 7:
+        page = await log.read(session_id, after)
+        counts.append(len(page.events))
+        after = page.events[-1].seq
+    assert counts == [2, 2, 2, 1]
 
 
 @pytest.mark.parametrize(
