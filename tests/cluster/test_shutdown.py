@@ -1,0 +1,73 @@
+"""A process that is asked to end lets what runs finish if it can, says what it could not, and loses no viewer."""
+
+import asyncio
+import time
+from contextlib import AsyncExitStack
+
+import pytest
+
+from tests.cluster.client import Client
+from tests.cluster.cluster import Cluster
+from tests.cluster.history import violations
+from tests.live.server import Runner
+
+LONG = "scripted:?tokens=5000&rate=50"
+FINISHES = "scripted:?tokens=50&rate=50"
+GRACE_SECONDS = 4.0
+
+
+@pytest.mark.parametrize("runner", ["serve", "uvicorn"])
+async def test_a_drained_process_loses_nothing_and_its_viewers_go_on_elsewhere(
+    cluster: Cluster, client: Client, runner: Runner
+) -> None:
+    a, b = await cluster.start("a", "b", runner=runner, SHUTDOWN_GRACE_SECONDS=str(GRACE_SECONDS))
+    async with AsyncExitStack() as stack:
+        sessions = [await client.new_session(a) for _ in range(4)]
+        viewers = [await stack.enter_async_context(client.watch(session, a, b)) for session in sessions]
+        _, writer = await asyncio.open_connection("127.0.0.1", a.port)
+        stack.callback(writer.close)
+        writer.write(b"POST /api/sessions/ HTTP/1.1\r\nHost: localhost\r\n")  # half a request
+        streams = [await client.stream_id(a, session, LONG) for session in sessions[1:]]
+        streams.insert(0, await client.stream_id(a, sessions[0], FINISHES))
+        for viewer, stream in zip(viewers, streams, strict=True):
+            await viewer.tokens_of(stream)
+        asked = time.monotonic()
+        code = await cluster.drain("a")
+        assert time.monotonic() - asked < GRACE_SECONDS + 4
+        assert code in (0, -15)
+        for viewer, session, stream, reason in zip(
+            viewers, sessions, streams, ["completed", "shutdown", "shutdown", "shutdown"], strict=True
+        ):
+            assert (await viewer.end_of(stream)).data["reason"] == reason
+            await viewer.until(lambda viewer: len(viewer.statuses) == 2)
+            again = await client.stream_id(b, session, FINISHES)
+            await viewer.end_of(again)
+            assert viewer.breaks == []
+            assert violations([viewer], (await client.session(b, session))["messages"]) == []
+    for name in ("stream_end", "stream_start"):
+        assert len(await cluster.log_lines("a", name)) == 4
+
+
+async def test_a_draining_process_takes_no_prompt_and_says_when_to_come_back(cluster: Cluster, client: Client) -> None:
+    [a] = await cluster.start("a", SHUTDOWN_GRACE_SECONDS=str(GRACE_SECONDS))
+    session = await client.new_session(a)
+    async with client.watch(session, a) as viewer:
+        stream = await client.stream_id(a, session, LONG)
+        await viewer.tokens_of(stream)
+        reader, writer = await asyncio.open_connection("127.0.0.1", a.port)
+        head = (
+            f"POST /api/sessions/{session}/streams/ HTTP/1.1\r\nHost: localhost\r\n"
+            f"Authorization: Bearer {cluster.key}\r\nContent-Type: application/json\r\nContent-Length: 15\r\n\r\n"
+        )
+        writer.write(head.encode())
+        await writer.drain()
+        await client.ask(a, "GET", "/healthz")  # by now it has come
+        draining = asyncio.create_task(cluster.drain("a"))
+        await cluster.until_logged("a", "draining")
+        writer.write(b'{"prompt": "a"}')
+        answer = (await asyncio.wait_for(reader.read(65536), 3)).decode()
+        writer.close()
+        assert answer.startswith("HTTP/1.1 503")
+        assert "shutting_down" in answer
+        assert "retry-after: 2" in answer.lower()
+        assert await draining == 0
