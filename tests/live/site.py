@@ -1,6 +1,7 @@
 """The whole product as it runs for people, with a scripted endpoint as its model, each a process of its own."""
 
 import asyncio
+import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -22,6 +23,14 @@ class Line(NamedTuple):
 
     event: str
     fields: Mapping[str, str]
+
+
+class Open(NamedTuple):
+    """What the server process holds open."""
+
+    sockets: int
+    databases: int
+    threads: int
 
 
 class Site:
@@ -70,12 +79,15 @@ class Site:
                 await asyncio.sleep(0.05)
             return lines
 
-    def threads(self) -> int:
-        return len(list(Path(f"/proc/{self.server.pid}/task").iterdir()))
+    async def open_now(self) -> Open:
+        return await asyncio.to_thread(self._open_now)
 
-    def descriptors(self) -> list[str]:
-        """What the server process has open."""
-        return [str(path.readlink()) for path in Path(f"/proc/{self.server.pid}/fd").iterdir() if path.is_symlink()]
+    def _open_now(self) -> Open:
+        process = Path(f"/proc/{self.server.pid}")
+        names = [os.readlink(path) for path in (process / "fd").iterdir() if path.is_symlink()]
+        sockets = sum(name.startswith("socket:") for name in names)
+        databases = sum(name.endswith(".sqlite3") for name in names)
+        return Open(sockets, databases, len(list((process / "task").iterdir())))
 
     def _create_key(self, user: str) -> str:
         made = subprocess.run(
