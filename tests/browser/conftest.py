@@ -56,6 +56,7 @@ async def served(endpoint: ModelEndpoint, tmp_path_factory: pytest.TempPathFacto
         "CHAT_PROVIDER_URL": endpoint.url,
         "CHAT_MODEL": "scripted",
         "EVENTS_HEARTBEAT_SECONDS": "2",
+        "SHUTDOWN_GRACE_SECONDS": "0.5",
     }
     process = await asyncio.create_subprocess_exec(
         sys.executable,

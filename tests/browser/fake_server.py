@@ -1,30 +1,20 @@
 """The page's server, faked: the wire contract in memory, with every fault on demand. No database, one caller.
 
 For the faults of the connection and the API that a real server cannot be told to have. By itself, to work on the page:
-`python -m tests.browser.fake_server 8123`.
+`python -m tests.browser 8123`.
 """
 
 import asyncio
 import json
-import mimetypes
-import sys
-import uuid
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 from aiohttp import web
-from django.template.loader import render_to_string
 
 from tests.browser.fake_chat import FakeChat
+from tests.browser.fake_files import page, static
 from tests.browser.model import Model
 
-STATIC = Path(__file__).resolve().parents[2] / "chat" / "static"
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
-    "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
-    "require-trusted-types-for 'script'; trusted-types 'none'"
-)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Fault = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
 
@@ -57,9 +47,9 @@ class FakeServer:
         app = web.Application(middlewares=[fault])
         app.add_routes(
             [
-                web.get("/static/{path:.+}", _static),
-                web.get("/", self._page),
-                web.get("/s/{id}/", self._page),
+                web.get("/static/{path:.+}", static),
+                web.get("/", page),
+                web.get("/s/{id}/", page),
                 web.get("/api/sessions/", self._list),
                 web.post("/api/sessions/", self._create),
                 web.get("/api/sessions/{id}/", self._read),
@@ -138,14 +128,6 @@ class FakeServer:
                 content_type="application/json",
             )
         return chat
-
-    async def _page(self, request: web.Request) -> web.Response:
-        shown = {"session_id": request.match_info.get("id")}
-        html = await asyncio.to_thread(render_to_string, "chat/page.html", shown)
-        response = web.Response(text=html, content_type="text/html")
-        response.headers["Content-Security-Policy"] = POLICY
-        response.set_cookie("csrftoken", uuid.uuid4().hex)
-        return response
 
     async def _list(self, request: web.Request) -> web.Response:
         search = request.query.get("search", "").lower()
@@ -234,24 +216,3 @@ class FakeServer:
 def frame(event: str, data: dict[str, Any], seq: int | None = None) -> bytes:
     head = "" if seq is None else f"id: {seq}\n"
     return f"{head}event: {event}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n".encode()
-
-
-async def _static(request: web.Request) -> web.Response:
-    path = request.match_info["path"]
-    body = await asyncio.to_thread((STATIC / path).read_bytes)
-    kind = mimetypes.guess_type(path)[0] or "application/octet-stream"
-    return web.Response(body=body, content_type=kind, headers={"Cache-Control": "max-age=60"})
-
-
-async def _serve(port: int) -> None:
-    server = FakeServer()
-    await server.start(port)
-    print(server.url, flush=True)  # noqa: T201 whoever started it waits for this line
-    await asyncio.get_running_loop().create_future()
-
-
-if __name__ == "__main__":
-    import django
-
-    django.setup()
-    asyncio.run(_serve(int(sys.argv[1]) if len(sys.argv) > 1 else 0))

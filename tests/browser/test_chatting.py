@@ -5,6 +5,7 @@ from playwright.async_api import expect
 
 from tests.browser.chat_page import ChatPage
 from tests.browser.conftest import OpenPage
+from tests.browser.markdown_texts import HOSTILE
 from tests.browser.model import Model, in_pieces
 
 pytestmark = [pytest.mark.services, pytest.mark.asyncio(loop_scope="session")]
@@ -129,3 +130,18 @@ async def test_a_suggestion_is_asked(served: str, model: Model, open_page: OpenP
     await chat.page.get_by_role("button", name="poem").click()
     await expect(chat.texts).to_have_text("Waves.")
     assert "poem" in model.prompts[0]
+
+
+async def test_hostile_text_is_harmless_in_every_part_of_the_page(
+    served: str, model: Model, open_page: OpenPage
+) -> None:
+    """As a prompt, a title and an answer; what it must not do, the page's watch would see."""
+    chat = ChatPage(await open_page(served))
+    attack = "<img src=x onerror=alert(1)>"
+    model.will_say(*in_pieces("\n\n".join(HOSTILE), 3))
+    await chat.ask(attack)
+    await chat.last_answer_is("completed")
+    await expect(chat.row(attack)).to_be_visible()
+    await expect(chat.page.locator("main img, main script, main form, main iframe, nav img")).to_have_count(0)
+    await chat.page.reload()
+    await expect(chat.texts).to_contain_text("<script>alert(1)</script>")

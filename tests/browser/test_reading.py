@@ -108,3 +108,16 @@ async def test_without_motion_nothing_moves(served: str, model: Model, open_page
     await chat.last_answer_is("thinking")
     assert await page.evaluate("() => document.getAnimations().length") == 0
     speech.end()
+
+
+async def test_all_modules_are_asked_for_at_once(served: str, open_page: OpenPage) -> None:
+    page = await open_page(served)
+    await expect(ChatPage(page).composer).to_be_visible()
+    loaded, preloaded = await page.evaluate(
+        """() => [
+          performance.getEntriesByType("resource").map(({ name }) => name).filter((name) => /\\.js$/.test(name)),
+          [...document.querySelectorAll("link[rel=modulepreload]")].map(({ href }) => href),
+        ]"""
+    )
+    others = [f"{served}/static/chat/js/{name}.js" for name in ("main", "theme")]
+    assert sorted(loaded) == sorted([*preloaded, *others])
