@@ -26,7 +26,7 @@ from events.log_writing import PASSING, Committed, Job, checkpoint, commit
 logger = structlog.get_logger(__name__)
 T = TypeVar("T")
 
-_READERS = 4
+READERS = 4
 _JOBS_PER_COMMIT = 2_000  # bounds one transaction; at 1,000 streams a commit carries some hundred
 _RETRY_SECONDS = 0.1
 _APART_SECONDS = 1.0  # for trying one by one what failed together; locks are waited for, so that may take long
@@ -48,7 +48,7 @@ class EventLog:
         self._changes = 0  # since the last checkpoint
         self._checkpointing: asyncio.Task[None] | None = None
         self._writer = ThreadPoolExecutor(1, "event-log-writer")
-        self._readers = ThreadPoolExecutor(_READERS, "event-log-reader")
+        self._readers = ThreadPoolExecutor(READERS, "event-log-reader")
         self._checkpointer = ThreadPoolExecutor(1, "event-log-checkpoint")
         self._task = self._loop.create_task(self._write())
 
@@ -86,7 +86,7 @@ class EventLog:
         await self._task
         if self._checkpointing is not None:
             await self._checkpointing
-        for pool, threads in ((self._writer, 1), (self._readers, _READERS), (self._checkpointer, 1)):
+        for pool, threads in ((self._writer, 1), (self._readers, READERS), (self._checkpointer, 1)):
             together = threading.Barrier(threads)  # so that each thread closes its own connection
             closing = (self._loop.run_in_executor(pool, _close_connection, together) for _ in range(threads))
             await asyncio.gather(*closing)
