@@ -18,6 +18,7 @@ from chat.exceptions import NotFound, SessionBusy
 from chat.idempotency import claim, claimed
 from chat.models import ChatSession, Message, Stream
 from chat.prompt import PromptRequest
+from chat.providers import default_model
 from chat.stream_state import ENDED, NEXT, UNFINISHED, EndReason, StreamState, end_state
 from events.log_transaction import Entry, LogTransaction
 
@@ -213,7 +214,7 @@ def _store(session: ChatSession, request: PromptRequest, lease_id: UUID | None, 
         lease_id=lease_id,
         if_busy=request.if_busy,
         on_disconnect=request.on_disconnect,
-        model=request.model,
+        model=request.model or default_model(),
         options=request.options,
         rollback_from=undoes if request.if_busy == Stream.IfBusy.ROLLBACK else None,
     )

@@ -1,11 +1,13 @@
 """Where tokens come from. The settings choose one provider; each event loop has its own."""
 
 import asyncio
+from pathlib import Path
 from weakref import WeakKeyDictionary
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
+from chat.model_choice import PACKAGED_MODEL
 from chat.providers.base import Provider
 from chat.providers.embedded import EmbeddedProvider
 from chat.providers.openai_compatible import Endpoint, OpenAICompatibleProvider
@@ -26,6 +28,13 @@ async def close_provider() -> None:
     """Close the running loop's provider, if it has one; the next `get_provider` makes a new one."""
     if provider := _providers.pop(asyncio.get_running_loop(), None):
         await provider.aclose()
+
+
+def default_model() -> str:
+    """The model that answers when a prompt names none; "" if only the endpoint knows."""
+    if settings.CHAT_MODEL or settings.CHAT_PROVIDER_URL:
+        return str(settings.CHAT_MODEL)
+    return Path(settings.CHAT_MODEL_PATH).stem or PACKAGED_MODEL
 
 
 def provider_from_settings() -> Provider:
