@@ -129,3 +129,11 @@ async def test_the_drawer_of_a_phone(served: str, model: Model, open_page: OpenP
     await link.click()
     await expect(link).to_be_hidden()
     await expect(chat.prompts).to_be_visible()
+
+
+@pytest.mark.parametrize("address", ["/login/", "/nothing-here/"])
+@pytest.mark.parametrize("look", LOOKS)
+async def test_the_pages_beside_the_chat_pass_axe(served: str, open_page: OpenPage, look: str, address: str) -> None:
+    page = await open_page(served + address, expect_failures=True, **LOOKS[look])
+    await expect(page.get_by_role("heading", level=1)).to_be_visible()
+    await check(page)

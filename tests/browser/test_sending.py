@@ -152,3 +152,27 @@ async def test_the_composer_grows_with_its_text(fake: FakeServer, open_page: Ope
     high = await chat.composer.bounding_box()
     assert high is not None
     assert high["height"] < 0.5 * (chat.page.viewport_size or {"height": 0})["height"]
+
+
+async def test_a_list_that_cannot_be_read_says_so_and_keeps_what_it_has(fake: FakeServer, open_page: OpenPage) -> None:
+    fake.new_chat("Kept")
+    chat = ChatPage(await open_page(fake.url, expect_failures=True))
+    await expect(chat.row("Kept")).to_be_visible()
+    fake.refuse("PATCH session", 503, "overloaded", "Too much to do.")
+    await chat.row("Kept").hover()
+    await chat.page.get_by_role("button", name="Rename Kept").click()
+    await chat.page.get_by_role("textbox", name="New title").fill("Lost")
+    await chat.composer.focus()
+    await expect(chat.page.get_by_role("alert")).to_have_text("Too much to do.")
+    await expect(chat.row("Kept")).to_be_visible()
+
+
+async def test_more_chats_are_read_on_demand(fake: FakeServer, open_page: OpenPage) -> None:
+    for number in range(25):
+        fake.new_chat(f"Chat number {number}.")
+    chat = ChatPage(await open_page(fake.url))
+    await expect(chat.chats.get_by_role("listitem")).to_have_count(20)
+    await chat.page.get_by_role("button", name="Show more").click()
+    await expect(chat.chats.get_by_role("listitem")).to_have_count(25)
+    await chat.ask("A new one")
+    await expect(chat.chats.get_by_role("listitem")).to_have_count(26)

@@ -48,12 +48,16 @@ export class Sessions {
 
   async more() {
     const asked = ++this.#asked;
-    const page = await api.sessions({ search: this.search.value, before: this.next.value });
-    if (asked !== this.#asked) return;
-    batch(() => {
-      this.items.value = withoutDoubles([...this.items.value, ...page.sessions]);
-      this.next.value = page.next;
-    });
+    try {
+      const page = await api.sessions({ search: this.search.value, before: this.next.value });
+      if (asked !== this.#asked) return;
+      batch(() => {
+        this.items.value = withoutDoubles([...this.items.value, ...page.sessions]);
+        this.next.value = page.next;
+      });
+    } catch (error) {
+      this.problem.value = error.message;
+    }
   }
 
   find(text) {

@@ -49,10 +49,12 @@ export function sidebar(page, closeDrawer) {
 function list(page) {
   const { sessions } = page;
   const items = sessions.items.value;
-  if (sessions.problem.value) return html`<p class="hint" role="alert">${sessions.problem.value}</p>`;
+  const problem = sessions.problem.value && html`<p class="hint" role="alert">${sessions.problem.value}</p>`;
+  if (problem && !items.length) return problem;
   if (!items.length && !sessions.loaded.value) return null;
   if (!items.length) return html`<p class="hint">${sessions.search.value ? "Nothing found." : "No chats yet."}</p>`;
   return html`
+    ${problem}
     <ul>
       ${items.map((item) => html`<${SessionRow} key=${item.id} page=${page} item=${item} ...${flags(page, item)} />`)}
     </ul>
