@@ -9,7 +9,6 @@ import redis
 from tests.server_process import processes_of
 from tests.services import PostgresServer, RedisServer
 
-pytest_plugins = ["tests.services"]
 pytestmark = pytest.mark.services
 
 

@@ -17,7 +17,6 @@ import pytest
 from tests.server_process import eventually, processes_of
 from tests.services import EmbeddedModel
 
-pytest_plugins = ["tests.services"]
 pytestmark = pytest.mark.services
 ESSAY = {"messages": [{"role": "user", "content": "Write a long essay about rivers."}], "ignore_eos": True}
 
