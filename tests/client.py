@@ -3,8 +3,8 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
+from io import BytesIO
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -56,6 +56,11 @@ class Client:
             await viewer.disconnected()
         await self.http.close()
 
+    def credentials(self) -> dict[str, str]:
+        """The headers by which the server knows this caller, for who speaks HTTP by hand."""
+        cookies = "; ".join(f"{cookie.key}={cookie.value}" for cookie in self.http.cookie_jar)
+        return {**self._headers, "Cookie": cookies}
+
     async def send(
         self,
         method: str,
@@ -67,11 +72,12 @@ class Client:
     ) -> Reply:
         """`value` goes as JSON, `body` as it is."""
         data = json.dumps(value).encode() if value is not None else body
+        content = data and BytesIO(data)  # aiohttp warns of large bytes
         kind = {} if data is None else {"Content-Type": "application/json"}
         async with (
             asyncio.timeout(30),
             self.http.request(
-                method, self.url + path, data=data, headers={**self._headers, **kind, **(headers or {})}
+                method, self.url + path, data=content, headers={**self._headers, **kind, **(headers or {})}
             ) as response,
         ):
             text = await response.text()
@@ -223,9 +229,3 @@ class Viewer:
                 self.ages += [now - sent for sent in sent_times(seen.data["text"])]
             self.history.append(seen)
         self._changed.set()
-
-
-@asynccontextmanager
-async def client_of(url: str, key: str = "") -> AsyncIterator[Client]:
-    async with Client(url, key) as client:
-        yield client

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 
 from tests.client import Client
 from tests.live.log_lines import parse
-from tests.live.server import PROJECT, Runner, Server, environment, running_server
+from tests.live.server import PROJECT, Runner, Server, running_server
 
 FOREVER = "scripted:?tokens=1000000&rate=50"
 SILENT = "scripted:?first_delay=600"
@@ -45,9 +46,6 @@ class Site:
         async with Client(self.server.url, key) as client:
             yield client
 
-    async def create_key(self, user: str) -> str:
-        return await asyncio.to_thread(self._create_key, user)
-
     async def asked(self, client: Client, prompt: str) -> list[dict[str, Any]]:
         """What the endpoint has recorded of the requests whose prompt holds this text."""
         async with client.http.get(self.endpoint_url.removesuffix("/v1") + "/_record") as response:
@@ -79,6 +77,15 @@ class Site:
                 await asyncio.sleep(0.05)
             return lines
 
+    @contextmanager
+    def database(self) -> Iterator[sqlite3.Connection]:
+        """A connection of another process, as far as the server can tell. It blocks; what it did is committed."""
+        connection = sqlite3.connect(self.server.data_dir / "jarvis.sqlite3", isolation_level=None, timeout=10)
+        try:
+            yield connection
+        finally:
+            connection.close()
+
     async def open_now(self) -> Open:
         return await asyncio.to_thread(self._open_now)
 
@@ -88,17 +95,6 @@ class Site:
         sockets = sum(name.startswith("socket:") for name in names)
         databases = sum(name.endswith(".sqlite3") for name in names)
         return Open(sockets, databases, len(list((process / "task").iterdir())))
-
-    def _create_key(self, user: str) -> str:
-        made = subprocess.run(
-            [sys.executable, "manage.py", "create_api_key", user, "--create-user"],
-            cwd=PROJECT,
-            env=environment(self.server.data_dir, {}),
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return made.stdout.strip()
 
 
 @contextmanager

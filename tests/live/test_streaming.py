@@ -2,7 +2,6 @@
 
 import pytest
 
-from tests.client import Client
 from tests.corpus import hostile_text, plain_text
 from tests.live.site import FOREVER, SHORT, SILENT, Site
 
@@ -114,12 +113,12 @@ async def test_the_same_key_twice_is_one_prompt(site: Site) -> None:
 
 
 async def test_stop_from_another_connection(site: Site) -> None:
-    async with site.client() as asking, site.client(await site.create_key("stopper")) as client:
+    async with site.client() as client, site.client() as stranger:
         session = await client.new_session()
         for prompt in (SILENT, FOREVER):
             answer = client.ask(session, prompt)
             await answer.until(lambda viewer: viewer.text or (prompt == SILENT and viewer.stream_id))  # noqa: B023
-            assert (await asking.send("POST", f"/api/sessions/{session}/stop/", {})).error == (404, "not_found")
+            assert (await stranger.send("POST", f"/api/sessions/{session}/stop/", {})).error == (404, "not_found")
             assert await client.stop(session, answer.stream_id)
             assert await answer.until_end() == "stopped"
             await answer.until_over()
@@ -165,7 +164,7 @@ async def test_a_session_that_is_deleted_ends_its_viewers(site: Site) -> None:
 
 
 async def test_one_callers_sessions_are_not_anothers(site: Site) -> None:
-    async with site.client() as client, Client(site.server.url) as other:
+    async with site.client() as client, site.client() as other:
         session = await client.new_session()
         for viewer in (other.follow(session), other.ask(session, SHORT)):
             await viewer.until_over()
