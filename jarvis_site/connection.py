@@ -36,7 +36,7 @@ class Connection(HTTPChannel):
         self.server: Server
         self.writable = asyncio.Event()  # not set while the transport holds more than 64 KiB, or is gone
         self.writable.set()
-        self.burst_bytes = 0  # written since its last sender let others run
+        self.burst = 0  # writes since the application last let others run
         self.answering = False  # between a whole request and the end of its response
         self.receiving_since: float | None = None
         self.refused_at: float | None = None
@@ -125,8 +125,6 @@ class Connection(HTTPChannel):
 
     def requestDone(self, request: Request) -> None:
         self.answering = False
-        if self._dataBuffer:  # the next request has begun to come already
-            self.receiving_since = time.monotonic()
         super().requestDone(request)
 
     # --- sending
@@ -137,7 +135,7 @@ class Connection(HTTPChannel):
         Twisted alone waits for the next round of its loop, and goes to the kernel three times: measured, 51 µs of CPU
         an event with everything around it instead of 30.
         """
-        self.burst_bytes += len(data)
+        self.burst += 1
         transport = self.transport
         if not (transport.dataBuffer or transport._tempDataBuffer or transport.disconnecting):
             taken = transport.writeSomeData(data)

@@ -32,7 +32,7 @@ log = structlog.get_logger(__name__)
 
 CLEANUP_SECONDS = 2.0  # what a cancelled application has for its `finally`
 FLUSH_SECONDS = 1.0  # what the last bytes of a drained server have to leave
-BURST_BYTES = 64 << 10  # what one response may send before others get their turn
+BURST = 100  # events that one response may send before others get their turn, some 2 ms
 
 # On the listening socket, from which Linux copies them to every connection. A peer that has vanished is noticed within
 # half a minute; the kernel buffers what is in flight and little more, so that it is known who reads and who does not.
@@ -47,7 +47,7 @@ _SOCKET_OPTIONS = (
 
 
 class Server(DaphneServer):
-    """`stop()` drains: see `kill_all_applications`. A second `stop()` waits for nothing but the cleanup."""
+    """`stop()` drains: see `kill_all_applications`. A second SIGINT waits for nothing but the cleanup."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.max_body_bytes: int = settings.CHAT_MAX_BODY_BYTES
@@ -68,8 +68,8 @@ class Server(DaphneServer):
         log_beginner.beginLoggingTo([_log_of_twisted()], redirectStandardIO=False, discardBuffer=True)
         asyncio.set_event_loop(twisted_loop)
         if self.signal_handlers:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                twisted_loop.add_signal_handler(number, self.stop)
+            twisted_loop.add_signal_handler(signal.SIGTERM, self.stop)
+            twisted_loop.add_signal_handler(signal.SIGINT, self._interrupted)
         factory = Factory(self)
         for endpoint in self.endpoints:
             if isinstance(endpoint, str):
@@ -96,8 +96,12 @@ class Server(DaphneServer):
         if not self._stopping:
             self._stopping = True
             super().stop()
-        elif self._patience is not None:
+
+    def _interrupted(self) -> None:
+        """The first Ctrl-C drains, the second is impatient; a SIGTERM behind it may be the supervisor's own."""
+        if self._patience is not None:
             self._patience.reschedule(twisted_loop.time())
+        self.stop()
 
     # --- connections and requests
 
@@ -129,8 +133,8 @@ class Server(DaphneServer):
         protocol.write_body(message.get("body", b""))
         if not connection.writable.is_set():
             await connection.writable.wait()
-        elif connection.burst_bytes > BURST_BYTES:
-            connection.burst_bytes = 0
+        elif connection.burst > BURST:
+            connection.burst = 0
             await asyncio.sleep(0)
         if not message.get("more_body", False) and not protocol.is_over:
             protocol.finish()

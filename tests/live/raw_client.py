@@ -11,8 +11,12 @@ from tests.live.server import Server
 class RawClient:
     """One connection. What it reads is kept in `received`."""
 
-    def __init__(self, server: Server, timeout_seconds: float = 10.0) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", server.port), timeout=timeout_seconds)
+    def __init__(self, server: Server, timeout_seconds: float = 10.0, receive_buffer_bytes: int | None = None) -> None:
+        self._socket = socket.socket()
+        self._socket.settimeout(timeout_seconds)
+        if receive_buffer_bytes is not None:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
+        self._socket.connect(("127.0.0.1", server.port))
         self.port: int = self._socket.getsockname()[1]
         self.received = b""
         self.was_reset = False

@@ -39,7 +39,7 @@ def test_64_mebibytes_are_refused_in_bounded_memory(served: Server, framing: str
     with RawClient(served) as client:
         post(client, "/ok", framing)
         for _ in range(64):
-            client.send(chunk)
+            assert client.send(chunk), "many clients look for an answer only when they have sent everything"
         response = client.read_until(b"too_large")
     assert response.startswith(b"HTTP/1.1 413 ")
     assert served.memory_bytes() - before < 10 * MEBIBYTE

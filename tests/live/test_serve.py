@@ -105,6 +105,16 @@ def test_several_processes_listen_on_one_descriptor(start_server: StartServer) -
             client.read_until(b"size=0")
 
 
+def test_a_burst_is_accepted_by_the_kernel_while_the_process_is_busy(tmp_path: Path) -> None:
+    with serve(tmp_path, PORT="0") as process, ExitStack() as stack:
+        assert process.stdout is not None
+        port = int(process.stdout.readline().rstrip("/\n").rpartition(":")[2])
+        process.send_signal(signal.SIGSTOP)
+        for _ in range(300):
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=0.5))
+        process.kill()
+
+
 def test_ipv6_is_served_and_named(tmp_path: Path) -> None:
     with serve(tmp_path, HOST="::1", PORT="0") as process:
         assert process.stdout is not None
@@ -153,12 +163,15 @@ def test_what_was_begun_is_answered_and_nothing_new_is_accepted(start_server: St
         assert server.wait() == 0
 
 
-def test_a_second_signal_waits_for_the_cleanup_only(start_server: StartServer) -> None:
+def test_a_second_interrupt_waits_for_the_cleanup_only(start_server: StartServer) -> None:
     server = start_server(application=TEST_APPLICATION, env={"SHUTDOWN_GRACE_SECONDS": "60"})
     with ExitStack() as stack:
         viewers(stack, server, 2)
         server.process.send_signal(signal.SIGINT)
         wait_until(lambda: "server_draining" in server.log_text())
+        server.process.terminate()  # from the supervisor, which heard the first interrupt too
+        with pytest.raises(subprocess.TimeoutExpired):
+            server.wait(0.5)
         started = time.monotonic()
         assert server.stop(signal.SIGINT) == 0
         assert time.monotonic() - started < 5

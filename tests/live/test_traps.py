@@ -74,7 +74,7 @@ def test_a_large_form_stalls_no_stream(start_server: StartServer) -> None:
         gap = viewer.largest_gap(until=time.monotonic() + 2)
         posting.join()
     assert answers[0].startswith(b"size=%d " % len(form))
-    assert gap < 0.3, "parsing the form takes seconds"
+    assert gap < 1, "parsing the form takes seconds"
 
 
 def test_who_does_not_read_costs_little_and_is_cut(served: Server) -> None:
@@ -89,7 +89,7 @@ def test_who_does_not_read_costs_little_and_is_cut(served: Server) -> None:
 
 def test_who_reads_slowly_gets_everything(served: Server) -> None:
     size = 8 * MEBIBYTE
-    with RawClient(served) as client:
+    with RawClient(served, receive_buffer_bytes=65536) as client:  # else the kernel reads for it, in large lumps
         client.get(f"/flood?bytes={size}")
         client.read_slowly(400 << 10, seconds=4)  # four times SEND_TIMEOUT_SECONDS
         client.read_until(b"\r\n0\r\n\r\n")
@@ -100,12 +100,12 @@ def test_a_response_without_a_pause_lets_others_run(served: Server) -> None:
     with RawClient(served) as viewer, RawClient(served) as greedy:
         viewer.get("/ticks")
         viewer.read_until(b"tick")
-        greedy.get("/burst?count=100000")
+        greedy.get("/burst?count=200000")
         reading = threading.Thread(target=greedy.read_until, args=(b"\r\n0\r\n\r\n",))
         reading.start()
         gap = viewer.largest_gap(until=time.monotonic() + 2)
         reading.join()
-    assert gap < 0.3
+    assert gap < 0.5
 
 
 def test_400_connections_at_once_are_all_answered(served: Server) -> None:
