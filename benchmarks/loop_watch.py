@@ -39,14 +39,17 @@ def _watch_asyncio() -> None:
     kind.run_forever = run_forever
 
 
-def _watch_uvicorn() -> None:
-    """Its uvloop is no BaseEventLoop."""
+def _watch_uvicorn(path: Path) -> None:
+    """Its uvloop is no BaseEventLoop; and it ends by the signal that ended it, without what is registered at exit."""
     kind: Any = importlib.import_module("uvicorn").Server
     original = kind.serve
 
     async def serve(self: Any, *arguments: Any, **options: Any) -> Any:
         _watch(asyncio.get_running_loop())
-        return await original(self, *arguments, **options)
+        try:
+            return await original(self, *arguments, **options)
+        finally:
+            _write(path)
 
     kind.serve = serve
 
@@ -57,10 +60,10 @@ def _write(path: Path) -> None:
 
 if __name__ == "__main__":
     output, script, *arguments = sys.argv[1:]
-    atexit.register(_write, Path(output))
     if "uvicorn" in script:
-        _watch_uvicorn()
+        _watch_uvicorn(Path(output))
     else:
+        atexit.register(_write, Path(output))
         _watch_asyncio()
     sys.argv = [script, *arguments]
     sys.path[0:1] = [str(Path(script).parent.absolute()), str(Path.cwd())]

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -185,12 +186,12 @@ class Endpoint(PythonPeer):
 
 
 class ResumableStream(Server):
-    """Needs REDIS_URL in its environment, and `npm ci` done in `.venv-bench/node`."""
+    """Needs REDIS_URL in its environment, and `npm ci` done in `benchmarks/peers`."""
 
     name, title = "resumable-stream", "resumable-stream (Node)"
 
     def command(self) -> list[str]:
-        return ["node", str(PROJECT / ".venv-bench/node/resumable_stream.mjs"), str(self.port)]
+        return ["node", str(PEERS / "resumable_stream.mjs"), str(self.port)]
 
 
 class FastAPIOpenAI(UvicornPeer):
@@ -207,16 +208,17 @@ class LiteLLM(Server):
 
     name, title = "litellm", "litellm proxy"
     starts_per_second = 40.0
+    key = f"sk-{secrets.token_hex(32)}"  # it does not start without one
 
     def command(self) -> list[str]:
         program = PROJECT / ".venv-bench/litellm/bin/litellm"
         return [str(program), "--config", str(PEERS / "litellm.yaml"), "--host", "127.0.0.1", "--port", str(self.port)]
 
     def environment(self) -> dict[str, str]:
-        return {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR", "NO_DOCS": "True"}
+        return {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR", "LITELLM_MASTER_KEY": self.key}
 
     def stream_request(self, channel: str, schedule: Schedule) -> bytes:
-        return completion_request(schedule)
+        return completion_request(schedule, {"Authorization": f"Bearer {self.key}"})
 
 
 def completion_request(schedule: Schedule, headers: dict[str, str] | None = None) -> bytes:

@@ -3,7 +3,7 @@
 from benchmarks.cases.cpu_per_token import run_server
 from benchmarks.chart import Chart
 from benchmarks.jarvis import Jarvis, JarvisUvicorn
-from benchmarks.load import Load
+from benchmarks.measurement import Load
 from benchmarks.report import Goal, Options, Report, Row
 from benchmarks.servers import BareLoop, DjangoEventstream, FastAPI, PlainChannels, Server, SSEStarlette
 

@@ -5,7 +5,7 @@ from statistics import median
 
 from benchmarks.chart import Chart
 from benchmarks.jarvis import Jarvis, JarvisUvicorn
-from benchmarks.load import Load, run_streams, warm_up
+from benchmarks.measurement import Load, run_streams, warm_up
 from benchmarks.report import Goal, Options, Report, Row, goal_of_ratio
 from benchmarks.servers import BareLoop, DjangoEventstream, FastAPI, PlainChannels, Server, SSEStarlette
 

@@ -5,7 +5,7 @@ import time
 from benchmarks.chart import Chart
 from benchmarks.client import TokenStream
 from benchmarks.jarvis import Jarvis
-from benchmarks.load import LEAD_SECONDS, Load, measure, run_streams, warm_up
+from benchmarks.measurement import LEAD_SECONDS, Load, measure, run_streams, warm_up
 from benchmarks.report import Goal, Options, Report, Row
 from benchmarks.schedule import Schedule
 from benchmarks.servers import FastAPI, Server

@@ -3,7 +3,7 @@
 import time
 
 from benchmarks.jarvis import Jarvis, JarvisUvicorn
-from benchmarks.load import percentile_ms
+from benchmarks.measurement import percentile_ms
 from benchmarks.recorder import Recorder
 from benchmarks.report import Goal, Options, Report, Row
 from benchmarks.schedule import Schedule

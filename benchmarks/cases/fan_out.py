@@ -6,7 +6,7 @@ from benchmarks.chart import Chart
 from benchmarks.client import TokenStream
 from benchmarks.http import fetch
 from benchmarks.jarvis import Jarvis, JarvisUvicorn
-from benchmarks.load import LEAD_SECONDS, Load, measure, warm_up
+from benchmarks.measurement import LEAD_SECONDS, Load, measure, warm_up
 from benchmarks.report import Options, Report, Row, goal_of_ratio
 from benchmarks.schedule import Schedule
 from benchmarks.servers import DjangoEventstream, FastAPI, Server

@@ -3,7 +3,7 @@
 from benchmarks.chart import Chart
 from benchmarks.http import fetch
 from benchmarks.jarvis import Jarvis, JarvisCompletions
-from benchmarks.load import Load, run_streams, warm_up
+from benchmarks.measurement import Load, run_streams, warm_up
 from benchmarks.report import Options, Report, Row, goal_of_ratio
 from benchmarks.schedule import Schedule
 from benchmarks.servers import Endpoint, FastAPIOpenAI, LiteLLM, Server

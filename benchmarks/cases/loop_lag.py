@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from benchmarks.jarvis import Jarvis, JarvisUvicorn
-from benchmarks.load import Load, percentile_ms, run_streams, warm_up
+from benchmarks.measurement import Load, percentile_ms, run_streams, warm_up
 from benchmarks.report import Goal, Options, Report, Row
 from benchmarks.servers import FastAPI, Server
 

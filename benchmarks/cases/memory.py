@@ -6,7 +6,7 @@ import time
 from benchmarks import machine
 from benchmarks.client import TokenStream, open_stream
 from benchmarks.jarvis import Jarvis, JarvisUvicorn
-from benchmarks.load import LEAD_SECONDS, warm_up
+from benchmarks.measurement import LEAD_SECONDS, warm_up
 from benchmarks.report import Goal, Options, Report, Row
 from benchmarks.schedule import Schedule
 from benchmarks.servers import FastAPI, Server

@@ -4,7 +4,7 @@ import asyncio
 import time
 
 from benchmarks.jarvis import Jarvis
-from benchmarks.load import percentile_ms
+from benchmarks.measurement import percentile_ms
 from benchmarks.recorder import Recorder
 from benchmarks.report import Goal, Options, Report
 from benchmarks.schedule import Schedule

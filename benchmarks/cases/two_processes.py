@@ -6,7 +6,7 @@ import time
 from benchmarks import machine
 from benchmarks.client import TokenStream, open_stream, wait_for_all
 from benchmarks.jarvis import Jarvis
-from benchmarks.load import LEAD_SECONDS
+from benchmarks.measurement import LEAD_SECONDS
 from benchmarks.redis import Redis
 from benchmarks.report import Options, Report, Row, goal_of_ratio
 from benchmarks.schedule import spread
