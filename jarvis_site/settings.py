@@ -194,6 +194,7 @@ if REDIS_URL:
                         "socket_timeout": 3,  # a hung Redis must not hang a publisher
                         "socket_connect_timeout": 2,
                         "health_check_interval": 15,
+                        "driver_info": None,  # else each connection reads redis-py's version from disk, on the loop
                         "retry": Retry(ExponentialWithJitterBackoff(base=0.1, cap=1), 5),
                     }
                 ],
