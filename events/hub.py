@@ -19,7 +19,7 @@ from events.event_log import EventLog
 from events.exceptions import BusClosed, StorageUnavailable, TooManyViewers
 from events.groups import LayerMessage, Signal, event_message, group_name, parse, signal_message
 from events.log_writing import Committed
-from events.membership import Membership
+from events.membership import LAYER_TIMEOUT_SECONDS, Membership
 
 logger = structlog.get_logger(__name__)
 
@@ -120,7 +120,8 @@ class Hub:
             await self.membership.settle_all()
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._tasks:  # the core layer's `receive` may swallow a cancellation after its connection broke
+            await asyncio.wait(self._tasks, timeout=LAYER_TIMEOUT_SECONDS)
 
     # --- inside ---
 

@@ -1,0 +1,149 @@
+"""The hub on real Redis layers: ours, the one it comes from, and the other one that channels_redis has."""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection
+from contextlib import suppress
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from channels.layers import channel_layers
+from pytest_django import Settings
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from events.core.event import Event
+from events.groups import Signal
+from events.hub import Hub
+from events.redis_layer import RedisChannelLayer
+from tests.services import RedisServer
+
+OURS = "events.redis_layer.RedisChannelLayer"
+PUBSUB = "channels_redis.pubsub.RedisPubSubChannelLayer"
+CORE = "channels_redis.core.RedisChannelLayer"
+
+
+class NoLog:
+    """A log that never has more than its viewers."""
+
+    async def heads(self, session_ids: Collection[UUID]) -> dict[UUID, int]:
+        return {}
+
+
+class Ear:
+    """Hears everything of one session."""
+
+    cursor_seq = None
+
+    def __init__(self) -> None:
+        self.session_id = uuid4()
+        self.heard: list[Event | Signal] = []
+        self.losses = 0
+        self._news = asyncio.Event()
+
+    def on_event(self, event: Event, frame: bytes) -> None:
+        self.heard.append(event)
+        self._news.set()
+
+    def on_signal(self, signal: Signal) -> None:
+        self.heard.append(signal)
+        self._news.set()
+
+    def on_loss(self) -> None:
+        self.losses += 1
+
+    async def until(self, count: int, timeout_seconds: float = 10.0) -> None:
+        async with asyncio.timeout(timeout_seconds):
+            while len(self.heard) < count:
+                self._news.clear()
+                await self._news.wait()
+
+
+@pytest.fixture
+async def layer(redis_server: RedisServer) -> AsyncIterator[RedisChannelLayer]:
+    layer = RedisChannelLayer(
+        hosts=[{"address": redis_server.url, "socket_timeout": 3, "driver_info": None}], capacity=5
+    )
+    yield layer
+    await layer.flush()
+
+
+@pytest.fixture(params=[OURS, PUBSUB, CORE])
+async def hub(request: pytest.FixtureRequest, redis_server: RedisServer, settings: Settings) -> AsyncIterator[Hub]:
+    hosts: list[dict[str, Any]] = [{"address": redis_server.url, "socket_timeout": 15, "driver_info": None}]
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": request.param, "CONFIG": {"hosts": hosts, "capacity": 1000}}}
+    channel_layers.backends.clear()
+    hub = Hub()
+    hub.start(NoLog())  # type: ignore[arg-type]
+    yield hub
+    await hub.aclose()
+    with suppress(TimeoutError):  # a receiver of the core layer that would not end holds its lock
+        async with asyncio.timeout(1):
+            await hub.layer.flush()
+    channel_layers.backends.clear()
+
+
+async def test_the_hub_hears_events_and_signals_in_their_order(hub: Hub) -> None:
+    ear = Ear()
+    await hub.join(ear)
+    events = [Event(seq, "chat.token", "{}", uuid4().hex) for seq in range(1, 200)]
+    hub.announce([(ear.session_id, event) for event in events])
+    hub.signal(ear.session_id, Signal("stop", "now"))
+    await ear.until(200)
+    assert ear.heard == [*events, Signal("stop", "now")]
+
+
+async def test_the_hub_hears_again_after_redis_was_away_and_came_back_empty(
+    hub: Hub, redis_server: RedisServer
+) -> None:
+    ear = Ear()
+    await hub.join(ear)
+    await asyncio.to_thread(redis_server.restart)
+
+    async def announce() -> None:
+        for seq in range(1, 1000):
+            hub.announce([(ear.session_id, Event(seq, "x", "{}"))])
+            await asyncio.sleep(0.05)
+
+    announcing = asyncio.create_task(announce())
+    await ear.until(3)
+    announcing.cancel()
+
+
+async def test_a_session_that_nobody_listens_to_leaves_no_membership(hub: Hub) -> None:
+    ears = [Ear() for _ in range(20)]
+    await asyncio.gather(*(hub.join(ear) for ear in ears))
+    for ear in ears:
+        hub.leave(ear)
+    last = Ear()
+    await hub.join(last)
+    await hub.membership.settle_all()
+    hub.announce([(ears[0].session_id, Event(1, "x", "{}")), (last.session_id, Event(1, "x", "{}"))])
+    await last.until(1)
+    assert ears[0].heard == []
+    assert set(hub.membership._asked) == {last.session_id}
+
+
+async def test_many_messages_reach_their_groups_in_order(layer: RedisChannelLayer) -> None:
+    channel, other = await layer.new_channel(), await layer.new_channel()
+    await layer.group_add("one", channel)
+    await layer.group_add("two", other)
+    await layer.group_send_many([("one", {"n": 1}), ("two", {"n": 2}), ("one", {"n": 3}), ("nobody", {"n": 4})])
+    assert [await layer.receive(channel), await layer.receive(channel)] == [{"n": 1}, {"n": 3}]
+    assert await layer.receive(other) == {"n": 2}
+
+
+async def test_a_channel_that_nobody_reads_is_bounded_and_its_losses_counted(layer: RedisChannelLayer) -> None:
+    channel, other = await layer.new_channel(), await layer.new_channel()
+    await layer.group_add("one", channel)
+    await layer.group_add("two", other)
+    await layer.group_send_many([*(("one", {"n": n}) for n in range(8)), ("two", {"n": 8})])
+    assert await layer.receive(other) == {"n": 8}  # so all that was sent before has arrived
+    assert layer.overflows(channel) == 3
+    assert [(await layer.receive(channel))["n"] for _ in range(5)] == [0, 1, 2, 3, 4]
+
+
+async def test_a_channel_that_could_not_be_opened_leaves_nothing(redis_server: RedisServer) -> None:
+    layer = RedisChannelLayer(hosts=[{"address": "redis://127.0.0.1:1/0", "driver_info": None}])
+    with pytest.raises(RedisConnectionError):
+        await layer.new_channel()
+    assert layer.channels == {}
