@@ -7,6 +7,7 @@ beside each. Importing this installs Twisted's reactor on an asyncio loop of its
 # mypy: disallow-subclassing-any=False, allow-untyped-calls
 import asyncio
 import contextlib
+import resource
 import signal
 import socket
 import time
@@ -30,6 +31,8 @@ from jarvis_site.request import Factory, Request
 reactor: Any = installed_reactor
 log = structlog.get_logger(__name__)
 
+TURNED_AWAY = 200  # connections at most that are being told that there are too many; more are cut without a word
+SPARE_DESCRIPTORS = TURNED_AWAY + 200  # of the process's limit, for files, databases and models
 CLEANUP_SECONDS = 2.0  # what a cancelled application has for its `finally`
 FLUSH_SECONDS = 1.0  # what the last bytes of a drained server have to leave
 BURST = 100  # events that one response may send before others get their turn, some 2 ms
@@ -55,7 +58,9 @@ class Server(DaphneServer):
         self.send_timeout_seconds: float = settings.SEND_TIMEOUT_SECONDS
         kwargs["request_buffer_size"] = self.max_body_bytes + 1  # a body is one message
         super().__init__(*args, **{**kwargs, "server_name": ""})
+        self.max_connections = min(settings.MAX_CONNECTIONS, _descriptors() - SPARE_DESCRIPTORS)
         self.open_connections: set[Connection] = set()
+        self.turned_away: set[Connection] = set()
         self._ports: list[Any] = []
         self._stopping = False
         self._patience: asyncio.Timeout | None = None
@@ -106,12 +111,16 @@ class Server(DaphneServer):
     # --- connections and requests
 
     def connection_opened(self, connection: Connection) -> bool:
-        """Whether there is room for it."""
-        self.open_connections.add(connection)
-        return len(self.open_connections) <= settings.MAX_CONNECTIONS
+        """Whether there is room for it; if not, it is told so, and counts no more."""
+        has_room = len(self.open_connections) < self.max_connections
+        (self.open_connections if has_room else self.turned_away).add(connection)
+        if len(self.turned_away) > TURNED_AWAY:
+            connection.transport.abortConnection()
+        return has_room
 
     def connection_closed(self, connection: Connection) -> None:
         self.open_connections.discard(connection)
+        self.turned_away.discard(connection)
         if self._stopping and not self.open_connections:
             self._all_closed.set()
 
@@ -149,7 +158,7 @@ class Server(DaphneServer):
     def timeout_checker(self) -> None:
         reactor.callLater(1, self.timeout_checker)
         now = time.monotonic()
-        for connection in tuple(self.open_connections):
+        for connection in (*self.open_connections, *self.turned_away):
             connection.check(now)
 
     def log_cut(self, connection: Connection, unsent_bytes: int) -> None:
@@ -194,6 +203,11 @@ class Server(DaphneServer):
     def _applications(self) -> list[asyncio.Task[None]]:
         details = self.connections.values()
         return [task for each in details if (task := each.get("application_instance")) and not task.done()]
+
+
+def _descriptors() -> float:
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return float("inf") if limit == resource.RLIM_INFINITY else limit
 
 
 def _log_of_twisted() -> Any:
