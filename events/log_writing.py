@@ -70,16 +70,17 @@ def _transaction_id() -> str | None:
 def _has_committed(transaction_id: str) -> bool:
     """What became of a COMMIT whose answer was lost with its connection. Once more would write everything twice."""
     until = time.monotonic() + OUTCOME_SECONDS
+    wrapper: Any = connection
+    database = wrapper.Database
     while True:
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_xact_status(%s::xid8)", [transaction_id])
-                status = cursor.fetchone()[0]
+        try:  # past the pool, which pauses longer and longer between its attempts
+            with database.connect(**wrapper.get_connection_params()) as fresh:
+                status = fresh.execute("SELECT pg_xact_status(%s::xid8)", [transaction_id]).fetchone()[0]
             if status != "in progress":
                 logger.info("commit_outcome", status=status)
                 return bool(status == "committed")
-        except (DatabaseError, InterfaceError):
-            connection.close()
+        except database.Error as error:
+            logger.debug("commit_outcome_asked", err=repr(error))
         if time.monotonic() > until:
             logger.error("commit_outcome_unknown")
             return False

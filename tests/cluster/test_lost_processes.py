@@ -110,6 +110,23 @@ async def cut_connections(postgres: PostgresServer, database: str) -> None:
         )
 
 
+async def test_the_database_says_what_became_of_a_commit_whose_answer_was_lost(cluster: Cluster) -> None:
+    code = """
+from uuid import uuid4
+from django.db import transaction
+from events.log_transaction import LogTransaction
+from events.log_writing import _has_committed, _transaction_id
+for undone in (False, True):
+    with transaction.atomic():
+        LogTransaction().open_turn(uuid4(), 1)
+        transaction_id = _transaction_id()
+        transaction.set_rollback(undone)
+    print(_has_committed(transaction_id))
+"""
+    printed = await cluster.manage("shell", "-v", "0", "-c", code)
+    assert [word for word in printed.split() if word in ("True", "False")] == ["True", "False"]
+
+
 async def test_a_database_that_crashes_and_comes_back_loses_and_repeats_nothing(
     cluster: Cluster, client: Client, postgres_server: PostgresServer
 ) -> None:
