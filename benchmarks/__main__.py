@@ -49,7 +49,8 @@ def main() -> int:
     results.mkdir(parents=True)
     reports: Sequence[Report] = uvloop.run(_run(arguments.cases or list(CASES), arguments, results))
     print(f"Written to {results}")
-    return 0 if all(goal.met for report in reports for goal in report.goals) else 1
+    met = all(goal.met for report in reports for goal in report.goals)
+    return 0 if met or arguments.quick else 1  # quick figures decide nothing
 
 
 async def _run(letters: Sequence[str], arguments: argparse.Namespace, results: Path) -> list[Report]:

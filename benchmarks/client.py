@@ -25,7 +25,7 @@ class TokenStream(asyncio.Protocol):
         self.tokens = 0
         self.received_bytes = 0
         self.error = ""
-        self.first_byte = 0.0
+        self.begun = asyncio.Event()  # set with the first byte of the answer
         self.done = asyncio.Event()
         self.times = array("d")  # of each read that brought tokens
         self.counts = array("q")  # how many it brought
@@ -43,7 +43,8 @@ class TokenStream(asyncio.Protocol):
         now = time.monotonic()
         self.received_bytes += len(data)
         if not self._head:
-            self._head, self.first_byte = data[:300], now
+            self._head = data[:300]
+            self.begun.set()
             if not data.startswith((b"HTTP/1.1 200", b"HTTP/1.1 101")):
                 self._fail(data[:300].decode(errors="replace"))
         whole = self._tail + data if self._tail else data
@@ -59,6 +60,7 @@ class TokenStream(asyncio.Protocol):
             self.done.set()
 
     def connection_lost(self, error: Exception | None) -> None:
+        self.begun.set()
         self.done.set()
 
     def close(self) -> None:
@@ -89,6 +91,7 @@ async def open_stream(port: int, stream: TokenStream) -> None:
         await asyncio.get_running_loop().create_connection(lambda: stream, "127.0.0.1", port)
     except OSError as error:
         stream.error = repr(error)
+        stream.begun.set()
         stream.done.set()
 
 

@@ -42,16 +42,16 @@ def _watch_asyncio() -> None:
 def _watch_uvicorn(path: Path) -> None:
     """Its uvloop is no BaseEventLoop; and it ends by the signal that ended it, without what is registered at exit."""
     kind: Any = importlib.import_module("uvicorn").Server
-    original = kind.serve
+    original = kind._serve  # `serve` raises the signal again before it returns
 
-    async def serve(self: Any, *arguments: Any, **options: Any) -> Any:
+    async def _serve(self: Any, *arguments: Any, **options: Any) -> Any:
         _watch(asyncio.get_running_loop())
         try:
             return await original(self, *arguments, **options)
         finally:
             _write(path)
 
-    kind.serve = serve
+    kind._serve = _serve
 
 
 def _write(path: Path) -> None:

@@ -20,7 +20,7 @@ _PRECISION = 1.1  # the search ends when the next figure would be within a tenth
 
 
 async def run(options: Options) -> Report:
-    start, most, seconds = (10, 40, 1.0) if options.quick else (100, 3200, 6.0)
+    start, most, seconds = (20, 40, 1.0) if options.quick else (100, 3200, 6.0)
     rows: list[Row] = []
     bars: dict[str, float] = {}
     for kind in SERVERS:

@@ -34,7 +34,7 @@ async def run(options: Options) -> Report:
 async def _run(redis: Redis, asked: Server, watched: Server, streams: int, seconds: float) -> Row:
     channels = await asked.channels(streams)
     pace = min(asked.starts_per_second, watched.starts_per_second)
-    first_at = time.monotonic() + LEAD_SECONDS + 2 * streams / pace
+    first_at = time.monotonic() + LEAD_SECONDS + 3 * streams / pace
     schedules = spread(first_at, streams, round(seconds * 50), 50.0)
     askers = [
         TokenStream(asked.stream_request(channel, schedule), schedule)
@@ -48,7 +48,7 @@ async def _run(redis: Redis, asked: Server, watched: Server, streams: int, secon
     commands, before = await redis.commands(), [machine.cpu_seconds(pid) for pid in pids]
     for asker, watcher in zip(askers, watchers, strict=True):
         await open_stream(asked.port, asker)
-        await asyncio.sleep(1 / pace)  # it is there before it is watched
+        await asker.begun.wait()  # it is there before it is watched
         await open_stream(watched.port, watcher)
         await asyncio.sleep(1 / pace)
     await wait_for_all([*askers, *watchers], max(each.ends_at for each in schedules) + 5.0)
