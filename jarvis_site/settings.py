@@ -28,18 +28,22 @@ def _positive_int(name: str, default: int) -> int:
 
 
 def _positive(name: str, kind: type[Number], default: Number) -> Number:
+    value = _number(name, kind, default)
+    if not 0 < value < float("inf"):
+        raise ImproperlyConfigured(f"{name}={value} must be above 0; leave it out for {default}")
+    return value
+
+
+def _number(name: str, kind: type[Number], default: Number) -> Number:
     text = env.str(name, default="")
     if text == "":
         return default
     try:
-        value = kind(text)
+        return kind(text)
     except ValueError:
         raise ImproperlyConfigured(
             f"{name}={text!r} is not a number: give one, or leave it out for {default}"
         ) from None
-    if not 0 < value < float("inf"):
-        raise ImproperlyConfigured(f"{name}={text} must be above 0; leave it out for {default}")
-    return value
 
 
 def _boolean(name: str, default: bool) -> bool:
@@ -64,7 +68,7 @@ def _secret_key(data_dir: Path) -> str:
 
 # --- where and how -------------------------------------------------------------------------------------------------
 HOST = env.str("HOST", default="127.0.0.1")
-PORT = env.int("PORT", default=8000)
+PORT = _number("PORT", int, 8000)
 DEBUG = _boolean("DEBUG", False)
 DATA_DIR = Path(env.str("JARVIS_DATA_DIR", default=str(BASE_DIR / "var"))).resolve()
 DATA_DIR.mkdir(parents=True, exist_ok=True)
@@ -113,7 +117,8 @@ EVENTS_MAX_VIEWERS = _positive_int("EVENTS_MAX_VIEWERS", 5000)  # of one process
 
 # --- Django --------------------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
-    "daphne",  # before staticfiles: it replaces runserver
+    "jarvis_site",  # before daphne: its runserver has our server
+    "daphne",  # before staticfiles, whose runserver it replaces
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -125,7 +130,6 @@ INSTALLED_APPS = [
     "ninja",
     "events",
     "chat",
-    "jarvis_site",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -153,7 +157,9 @@ TEMPLATES = [
     }
 ]
 
-DATABASE_URL = env.str("DATABASE_URL", default=f"sqlite:///{DATA_DIR / 'jarvis.sqlite3'}")
+DATABASE_URL = env.str("DATABASE_URL", default="") or f"sqlite:///{DATA_DIR / 'jarvis.sqlite3'}"
+if not DATABASE_URL.startswith(("sqlite://", "postgres://", "postgresql://")):
+    raise ImproperlyConfigured("DATABASE_URL must be postgres://USER:PASSWORD@HOST:PORT/NAME or sqlite:///FILE")
 DATABASE_CONNECTIONS = _positive_int("DATABASE_CONNECTIONS", 20)  # of one process, to PostgreSQL
 DATABASES: dict[str, dict[str, Any]] = {"default": environ.Env.db_url_config(DATABASE_URL)}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
@@ -180,6 +186,8 @@ else:
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 REDIS_URL = env.str("REDIS_URL", default="")
+if REDIS_URL and not REDIS_URL.startswith(("redis://", "rediss://", "unix://")):
+    raise ImproperlyConfigured("REDIS_URL must be redis://HOST:PORT, rediss://HOST:PORT or unix://SOCKET")
 CHANNEL_LAYERS: dict[str, dict[str, Any]]
 if REDIS_URL:
     CHANNEL_LAYERS = {
