@@ -8,7 +8,7 @@ import pytest
 from pytest_django.fixtures import Settings
 
 from chat import registry, sessions, turns
-from chat.exceptions import NotFound, Overloaded, ShuttingDown
+from chat.exceptions import ModelNotFound, NotFound, Overloaded, ShuttingDown
 from chat.models import Stream
 from chat.providers.base import ContextExceeded, Finish, Loading, ModelRequest, ProviderError, Token
 from chat.stream_state import EndReason
@@ -180,6 +180,70 @@ async def test_a_model_that_says_nothing_has_answered(talk: Conversation, monkey
     Model(monkeypatch)
     assert await talk.end_of(await talk.ask()) == "completed"
     assert talk.history.kinds() == ["thinking", "prompt", "end"]
+
+
+async def test_the_model_is_given_what_was_said_before(talk: Conversation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interrupted answer as far as it was seen, a prompt that was never answered, and nothing that was removed."""
+    await talk.end_of(await talk.ask("scripted:?text=one&rate=0"))
+    await talk.ask_and_hear("scripted:?text=two!&tokens=9&hang_after=1")
+    await talk.ask_and_hear("scripted:?text=removed&hang_after=1")
+    silent = await talk.ask(SILENT, if_busy="rollback")
+    await talk.stop()
+    await talk.end_of(silent)
+    model = Model(monkeypatch, ["five"])
+    await talk.end_of(await talk.ask("and now?"))
+    [request] = model.requests
+    assert [(message.role, message.content) for message in request.messages[1:]] == [
+        ("user", "scripted:?text=one&rate=0"),
+        ("assistant", "one"),
+        ("user", "scripted:?text=two!&tokens=9&hang_after=1"),
+        ("assistant", "two!"),
+        ("user", SILENT),
+        ("user", "and now?"),
+    ]
+
+
+async def test_options_are_given_to_the_model_and_its_answers_length_is_bounded(
+    talk: Conversation, monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    settings.CHAT_MAX_TOKENS = 100
+    model = Model(monkeypatch, ["short"])
+    await talk.end_of(await talk.ask("?", options={"temperature": 0.5, "max_tokens": 1000}))
+    await talk.end_of(await talk.ask("?", options={"max_tokens": 7}))
+    assert [request.max_tokens for request in model.requests] == [100, 7]
+    assert [request.options for request in model.requests] == [{"temperature": 0.5}, {}]
+
+
+class Listing:
+    """A provider that is only asked which models it has."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *names: str, fails: bool = False) -> None:
+        self.names, self.fails = list(names), fails
+        monkeypatch.setattr("chat.streams.get_provider", lambda: self)
+
+    async def models(self) -> list[str]:
+        if self.fails:
+            raise ProviderError(EndReason.PROVIDER_UNAVAILABLE, "Start it.")
+        return self.names
+
+
+async def test_a_model_that_does_not_exist_is_refused_before_anything_is_stored(
+    talk: Conversation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Listing(monkeypatch, "this", "that:latest")
+    with pytest.raises(ModelNotFound):
+        await talk.ask(model="another")
+    assert await talk.messages() == []
+    for model in ("this", "that", "that:latest"):
+        assert (await talk.ask(model=model)).stream.model == model
+
+
+@pytest.mark.parametrize("listing", [{"fails": True}, {}])
+async def test_a_provider_that_cannot_say_what_it_has_is_asked_all_the_same(
+    talk: Conversation, monkeypatch: pytest.MonkeyPatch, listing: dict[str, bool]
+) -> None:
+    Listing(monkeypatch, **listing)
+    assert await talk.end_of(await talk.ask(model="any")) == "completed"
 
 
 async def test_too_much_context_is_tried_again_with_half(talk: Conversation, monkeypatch: pytest.MonkeyPatch) -> None:
