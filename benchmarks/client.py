@@ -32,7 +32,7 @@ class TokenStream(asyncio.Protocol):
         self._request = request
         self._ends = ends
         self._tail = b""
-        self._head = b""
+        self._head = self._last = b""
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -42,6 +42,7 @@ class TokenStream(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         now = time.monotonic()
         self.received_bytes += len(data)
+        self._last = data
         if not self._head:
             self._head = data[:300]
             self.begun.set()
@@ -70,6 +71,13 @@ class TokenStream(asyncio.Protocol):
     @property
     def complete(self) -> bool:
         return self.tokens == self.schedule.tokens and not self.error
+
+    @property
+    def trouble(self) -> str:
+        """What went wrong, or how an incomplete answer ended; "" for a complete one."""
+        if self.error or self.complete:
+            return self.error
+        return f"{self.tokens} tokens, then {self._last[-200:].decode(errors='replace')!r}"
 
     def ages(self) -> list[float]:
         """Seconds from each token's due time to its receipt, in order."""

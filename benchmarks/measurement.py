@@ -132,7 +132,7 @@ def _result(server: Server, readers: Sequence[TokenStream], whole_seconds: float
         first_max_ms=percentile_ms(firsts, 1.0),
         bytes_per_token=_per(sum(reader.received_bytes for reader in readers), tokens),
         reads_per_token=round(sum(len(reader.times) for reader in readers) / max(1, tokens), 3),
-        error=next((reader.error for reader in readers if reader.error), ""),
+        error=next((reader.trouble for reader in readers if reader.trouble), ""),
     )
 
 

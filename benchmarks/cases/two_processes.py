@@ -57,7 +57,7 @@ async def _run(redis: Redis, asked: Server, watched: Server, streams: int, secon
     tokens = max(1, sum(watcher.tokens for watcher in watchers))
     for reader in (*askers, *watchers):
         reader.close()
-    errors = [reader.error for reader in (*askers, *watchers) if reader.error]
+    errors = [reader.trouble for reader in (*askers, *watchers) if reader.trouble]
     return {
         "server": asked.name,
         "cpu_us": round((used[0] + used[1]) / tokens * 1e6, 1),
