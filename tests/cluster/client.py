@@ -112,7 +112,7 @@ class Viewer:
         self.seen: list[Seen] = []
         self.statuses: list[int] = []  # of every connection
         self.breaks: list[str] = []  # connections that ended without a clean end
-        self.cursor = after
+        self.after = self.cursor = after
         self._client, self._session, self._servers = client, session, list(servers)
         self._news = asyncio.Event()
 

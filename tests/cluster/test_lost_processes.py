@@ -9,7 +9,7 @@ import psycopg
 
 from tests.cluster.client import Client, Viewer
 from tests.cluster.cluster import Cluster
-from tests.cluster.history import violations
+from tests.faults.checker import violations
 from tests.services import PostgresServer, RedisServer
 
 LONG = "scripted:?tokens=5000&rate=50"
@@ -37,7 +37,7 @@ async def test_a_killed_process_is_missed_within_ten_seconds_and_nothing_seen_is
         again = await client.stream_id(b, session, SHORT)
         assert (await viewer.end_of(again)).data["reason"] == "completed"
         await moved.end_of(again)
-        assert violations([viewer, moved], (await client.session(b, session))["messages"]) == []
+        assert violations([viewer, moved], await client.session(b, session)) == []
     ended = [line for line in await cluster.log_lines("b", "stream_end") if "worker_lost" in line]
     assert len(ended) == 2
     assert all("cleanup_done=True" in line for line in ended)
@@ -56,7 +56,7 @@ async def test_a_process_that_starts_again_ends_at_once_what_it_left(cluster: Cl
     async with client.watch(session, again) as viewer:
         assert (await viewer.end_of(stream, 3)).data["code"] == "worker_lost"
         assert viewer.text(stream).startswith(seen)
-        assert violations([viewer], (await client.session(again, session))["messages"]) == []
+        assert violations([viewer], await client.session(again, session)) == []
 
 
 async def test_a_frozen_process_is_overtaken_and_refused_when_it_wakes(cluster: Cluster, client: Client) -> None:
@@ -77,7 +77,7 @@ async def test_a_frozen_process_is_overtaken_and_refused_when_it_wakes(cluster: 
         third = await client.stream_id(a, session, SHORT)  # it serves on
         await viewer.end_of(third)
         await stayed.end_of(third)
-        assert violations([viewer, stayed], (await client.session(b, session))["messages"]) == []
+        assert violations([viewer, stayed], await client.session(b, session)) == []
 
 
 async def test_connections_to_the_database_that_are_cut_lose_nothing_and_fail_no_request(
@@ -99,7 +99,7 @@ async def test_connections_to_the_database_that_are_cut_lose_nothing_and_fail_no
             assert (await own.end_of(stream)).data["reason"] == "completed"
             await other.end_of(stream)
         assert set(own.statuses + other.statuses) == {200}
-        assert violations([own, other], (await client.session(b, session))["messages"]) == []
+        assert violations([own, other], await client.session(b, session)) == []
 
 
 async def cut_connections(postgres: PostgresServer, database: str) -> None:
@@ -139,9 +139,9 @@ async def test_a_database_that_crashes_and_comes_back_loses_and_repeats_nothing(
         await asyncio.to_thread(postgres_server.restart)
         for session, viewer, stream in zip(sessions, viewers, streams, strict=True):
             assert (await viewer.end_of(stream, 30)).data["reason"] == "completed"
-            stored = (await client.session(a, session))["messages"]
+            stored = await client.session(a, session)
             assert violations([viewer], stored) == []
-            assert whole(stored[1]["text"], 300)
+            assert whole(stored["messages"][1]["text"], 300)
         answer = await client.stream_id(a, sessions[0], SHORT)
         await viewers[0].end_of(answer)
 
@@ -173,7 +173,7 @@ async def test_redis_away_delays_viewers_by_three_seconds_and_back_again_by_none
         assert await client.stop(b, session)
         await own.end_of(stream)
         await other.end_of(stream)
-        assert violations([own, other], (await client.session(b, session))["messages"]) == []
+        assert violations([own, other], await client.session(b, session)) == []
 
 
 async def test_without_redis_a_process_starts_and_serves_from_the_log(

@@ -7,7 +7,7 @@ import pytest
 
 from tests.cluster.client import Client
 from tests.cluster.cluster import Cluster
-from tests.cluster.history import overlaps, violations
+from tests.faults.checker import violations
 
 LONG = "scripted:?tokens=2000&rate=50"
 SHORT = "scripted:?tokens=20&rate=200"
@@ -26,7 +26,7 @@ async def test_a_stream_is_watched_from_another_process_as_quickly_as_from_its_o
         assert own.text(stream) == other.text(stream) != ""
         late = [there.at - here.at for here, there in zip(own.events, other.events, strict=True)]
         assert max(late) < 1.0  # by the channel layer: the check of the log would take two seconds
-        assert violations([own, other], (await client.session(b, session))["messages"]) == []
+        assert violations([own, other], await client.session(b, session)) == []
 
 
 async def test_any_process_stops_and_interrupts_what_another_runs(standing: Cluster, client: Client) -> None:
@@ -42,7 +42,7 @@ async def test_any_process_stops_and_interrupts_what_another_runs(standing: Clus
         third = await client.stream_id(c, session, SHORT)
         assert (await viewer.end_of(second, 1.5)).data["reason"] == "interrupted"
         assert (await viewer.end_of(third)).data["reason"] == "completed"
-        assert violations([viewer], (await client.session(b, session))["messages"]) == []
+        assert violations([viewer], await client.session(b, session)) == []
     lines = await standing.log_lines("c", "prev_stream_finished_cleanly")
     assert any(session in line for line in lines)
 
@@ -76,7 +76,7 @@ async def test_waiting_prompts_of_several_processes_run_in_the_order_of_their_tu
             assert (await viewer.end_of(stream)).data["reason"] == "completed"
         ends = [seen.data["stream_id"] for seen in viewer.seen if seen.type == "chat.end"]
         assert ends == streams
-        assert violations([viewer], (await client.session(servers[0], session))["messages"]) == []
+        assert violations([viewer], await client.session(servers[0], session)) == []
 
 
 async def test_a_rollback_removes_what_another_process_runs(standing: Cluster, client: Client) -> None:
@@ -146,8 +146,7 @@ async def test_concurrent_prompts_stops_and_viewers_leave_one_history(
             await other.end_of(stream)
         stored = await client.session(servers[2], session)
         assert stored["active_stream"] is None
-        assert violations([one, other], stored["messages"]) == []
-        assert overlaps(one.seen) == []
+        assert violations([one, other], stored) == []
     assert len(streams) > 4
 
 
@@ -169,4 +168,4 @@ async def test_on_one_sqlite_file_other_processes_see_and_stop_within_their_chec
         await other.end_of(third, 3)
         late = [there.at - here.at for here, there in zip(own.events, other.events, strict=True)]
         assert max(late) < 3
-        assert violations([own, other], (await client.session(b, session))["messages"]) == []
+        assert violations([own, other], await client.session(b, session)) == []

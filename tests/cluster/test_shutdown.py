@@ -8,7 +8,7 @@ import pytest
 
 from tests.cluster.client import Client
 from tests.cluster.cluster import Cluster
-from tests.cluster.history import violations
+from tests.faults.checker import violations
 from tests.live.server import Runner
 
 LONG = "scripted:?tokens=5000&rate=50"
@@ -43,7 +43,7 @@ async def test_a_drained_process_loses_nothing_and_its_viewers_go_on_elsewhere(
             again = await client.stream_id(b, session, FINISHES)
             await viewer.end_of(again)
             assert viewer.breaks == []
-            assert violations([viewer], (await client.session(b, session))["messages"]) == []
+            assert violations([viewer], await client.session(b, session)) == []
     for name in ("stream_end", "stream_start"):
         assert len(await cluster.log_lines("a", name)) == 4
 
