@@ -15,9 +15,9 @@ from chat.providers.base import Finish, Loading, ModelRequest, ProviderError, To
 from chat.stream_state import EndReason
 
 BURST_TOKENS = 100  # in one go at rate 0
-MAX_VALUE = 10_000_000.0
+MAX_VALUE = 1_000_000_000.0
 _INTEGERS = ("tokens", "error_after", "hang_after")
-_SECONDS_AND_RATES = ("rate", "first_delay", "loading")
+_SECONDS_AND_RATES = ("rate", "first_delay", "loading", "at")
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Script:
     tokens: int = 100
     rate: float = 50.0  # tokens a second; 0: as fast as they are taken
     first_delay: float = 0.0  # seconds before the first token
+    at: float = 0.0  # when the first token is due, on the machine's monotonic clock; then `first_delay` says nothing
     loading: float = 0.0  # seconds that the model says it is loading, before that
     error_after: int | None = None  # tokens, then the provider fails
     hang_after: int | None = None  # tokens, then nothing more comes
@@ -77,14 +78,15 @@ class ScriptedProvider:
         if script.loading:
             yield Loading()
             await asyncio.sleep(script.loading)
-        await asyncio.sleep(script.first_delay)
+        loop = asyncio.get_running_loop()
+        started = script.at or loop.time() + script.first_delay
+        await asyncio.sleep(max(0.0, started - loop.time()))
         stops = [stop for stop in (script.error_after, script.hang_after) if stop is not None]
         last = min([script.pieces(), *stops])
-        loop = asyncio.get_running_loop()
-        started = loop.time()
         sent = 0
         while sent < last:
-            due = int((loop.time() - started) * script.rate) + 1 if script.rate else sent + BURST_TOKENS
+            # Token `sent` is due: that was slept for. uvloop wakes up to 0.5 ms early, and would again and again.
+            due = max(sent, int((loop.time() - started) * script.rate)) + 1 if script.rate else sent + BURST_TOKENS
             due = min(due, last)
             if due > sent:
                 yield [Token(script.piece(k)) for k in range(sent, due)]
