@@ -19,6 +19,7 @@ FIRST_BACKOFF_SECONDS = 0.5
 MAX_BACKOFF_SECONDS = 30.0
 STEADY_SECONDS = 30.0  # a model that lived so long has not failed to start
 LAST_ANSWERS_SECONDS = 1.5  # the web process, told to end at the same moment, ends its streams in this time
+LAST_BYTES_SECONDS = 0.2  # from the last token to the end of its response
 
 
 log = structlog.get_logger(__name__)
@@ -89,10 +90,14 @@ class ModelWatch:
         log.error("model_down", exit_code=exit_code, error=process.error, next_start_seconds=backoff)
 
     async def _let_answers_end(self, process: ModelProcess) -> None:
+        answered = False
         with suppress(TimeoutError):
             async with asyncio.timeout(LAST_ANSWERS_SECONDS):
                 while await asyncio.to_thread(is_answering, process.url, process.key):  # noqa: ASYNC110  # tells nobody
+                    answered = True
                     await asyncio.sleep(0.05)
+        if answered:
+            await asyncio.sleep(LAST_BYTES_SECONDS)
 
     def _write(self, details: ModelDetails) -> None:
         try:

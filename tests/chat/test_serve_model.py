@@ -106,7 +106,30 @@ def test_nobody_without_the_key_is_answered(embedded_model: EmbeddedModel) -> No
 
 
 def test_the_model_gives_way_to_the_web_process(embedded_model: EmbeddedModel) -> None:
-    assert os.getpriority(os.PRIO_PROCESS, embedded_model.details()["pid"]) > 0
+    pid = embedded_model.details()["pid"]
+    niceness = os.getpriority(os.PRIO_PROCESS, pid)
+    assert niceness > 0
+    autogroup = Path(f"/proc/{pid}/autogroup")
+    assert not autogroup.exists() or autogroup.read_text().endswith(f" nice {niceness}\n")
+
+
+def test_a_conversation_without_its_oldest_turns_is_not_read_all_over(
+    asking: Asking, embedded_model: EmbeddedModel
+) -> None:
+    turns = [
+        [
+            {"role": "user", "content": f"Question {turn}: " + " ".join(f"word{turn * n}" for n in range(15))},
+            {"role": "assistant", "content": f"Answer {turn}: " + " ".join(f"reply{turn + n}" for n in range(25))},
+        ]
+        for turn in range(5)
+    ]
+    read = []
+    for kept in (turns[:4], turns[1:]):
+        system = {"role": "system", "content": "You are Jarvis, a helpful assistant."}
+        messages = [system, *(message for turn in kept for message in turn), {"role": "user", "content": "And now?"}]
+        with asking(embedded_model, messages=messages, max_tokens=5).response() as response:
+            read.append(json.load(response)["timings"]["prompt_n"])
+    assert read[1] < read[0] / 2
 
 
 def test_llama_cpp_talks_to_its_own_log_only(embedded_model: EmbeddedModel) -> None:
