@@ -93,7 +93,7 @@ class ModelWatch:
         answered = False
         with suppress(TimeoutError):
             async with asyncio.timeout(LAST_ANSWERS_SECONDS):
-                while await asyncio.to_thread(is_answering, process.url, process.key):  # noqa: ASYNC110  # tells nobody
+                while await asyncio.to_thread(is_answering, process.url, process.key):
                     answered = True
                     await asyncio.sleep(0.05)
         if answered:

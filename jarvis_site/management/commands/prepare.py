@@ -3,7 +3,6 @@
 import secrets
 from typing import Any
 
-from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.core.management.base import BaseCommand
@@ -33,7 +32,7 @@ class Command(BaseCommand):
             key = create_api_key(User.objects.create_superuser(ADMIN, password=password))
         self.stdout.write(
             "\nThis is the first start. Write these down, they are shown only now:\n"
-            f"  Admin      http://{settings.HOST}:{settings.PORT}/admin/  user {ADMIN}, password {password}\n"
+            f"  /admin/    user {ADMIN}, password {password}\n"
             f"  API key    {key}\n"
         )
 
