@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
+from aiohappyeyeballs import SocketFactoryType
 
 from events.core.sse import Decoder
 from tests.live.server import Server
@@ -37,16 +38,17 @@ class Answer:
 
 
 class Client:
-    """One caller, with an API key."""
+    """One caller, with an API key. `make_socket`: for who is not in the network of the test."""
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, key: str, make_socket: SocketFactoryType | None = None) -> None:
         self._headers = {"Authorization": f"Bearer {key}"}
+        self._make_socket = make_socket
 
     async def __aenter__(self) -> Self:
         self.http = aiohttp.ClientSession(
             headers=self._headers,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=5),
-            connector=aiohttp.TCPConnector(limit=0),
+            connector=aiohttp.TCPConnector(limit=0, socket_factory=self._make_socket),
         )
         return self
 
@@ -163,6 +165,14 @@ class Viewer:
         """What came with a seq, snapshots left out."""
         return [seen for seen in self.seen if seen.seq is not None and seen.type != "snapshot"]
 
+    # --- for readers that misbehave ---
+
+    def on_frame(self, response: aiohttp.ClientResponse) -> None:
+        """After each frame. May raise ConnectionError: then the rest of what has arrived is lost to this reader."""
+
+    async def on_chunk(self) -> None:
+        """Before more is read."""
+
     # --- inside ---
 
     async def _watch(self) -> None:
@@ -192,4 +202,6 @@ class Viewer:
                     self.seen.append(Seen(seq, frame.event, json.loads(frame.data), now, server.port))
                     if seq is not None:
                         self.cursor = seq
+                    self.on_frame(response)
                 self._news.set()
+                await self.on_chunk()

@@ -1,0 +1,85 @@
+"""Processes that are killed, restarted one after the other, or frozen."""
+
+import asyncio
+import time
+
+from tests.cluster.cluster import Cluster
+from tests.faults.conftest import up
+from tests.faults.scene import Scenes
+
+LONG = "scripted:?tokens=100000&rate=100"
+SHORT = "scripted:?tokens=20&rate=200"
+WORKER_LOST_SECONDS = 10.0
+
+
+async def test_f03_worker_kill(either: Cluster, scenes: Scenes) -> None:
+    """SIGKILL at a chosen seq of three streams: what was seen stays, and everybody hears of the end in time."""
+    mortal, b = await up(either, "mortal", "b")
+    all_scenes = [await scenes.begin(either, b) for _ in range(3)]
+    for scene in all_scenes:
+        await scene.watch(b)
+        await scene.watch(mortal, b)
+        await scene.ask(mortal, LONG)
+    seq = scenes.chance.randint(1, 30)
+    await all_scenes[0].viewers[1].until(lambda viewer: (viewer.cursor or 0) >= seq)
+    either.kill("mortal")
+    killed = time.monotonic()
+    for scene in all_scenes:
+        end = await scene.end(WORKER_LOST_SECONDS + 5)
+        assert (end.type, end.data["code"], end.data["retryable"]) == ("chat.error", "worker_lost", True)
+        assert end.at - killed < WORKER_LOST_SECONDS
+        await scene.ask(b, SHORT)
+        assert (await scene.end()).data["reason"] == "completed"
+        await scene.verdict(b)
+
+
+async def test_f04_rolling_restart(grown: Cluster, scenes: Scenes) -> None:
+    """SIGTERM with ten streams and half a request open, while another process serves."""
+    leaving, b = await up(grown, "leaving", "b")
+    all_scenes = [await scenes.begin(grown, b) for _ in range(10)]
+    _, writer = await asyncio.open_connection("127.0.0.1", leaving.port)
+    scenes.stack.callback(writer.close)
+    writer.write(b"POST /api/sessions/ HTTP/1.1\r\nHost: localhost\r\n")
+    finishing = scenes.chance.randint(1, 9)
+    for number, scene in enumerate(all_scenes):
+        await scene.watch(leaving, b)
+        await scene.ask(leaving, "scripted:?tokens=60&rate=60" if number < finishing else LONG)
+    await all_scenes[-1].viewers[0].tokens_of(all_scenes[-1].streams[0], 2)
+    started = time.monotonic()
+    assert await grown.drain("leaving") == 0
+    assert time.monotonic() - started < 10
+    for number, scene in enumerate(all_scenes):
+        assert (await scene.end()).data["reason"] == ("completed" if number < finishing else "shutdown")
+        await scene.ask(b, SHORT)
+        await scene.end()
+        assert scene.viewers[0].breaks == []
+        await scene.verdict(b)
+    for line in ("event_buffers_cleaned", "events_bus_closed", "server_stopped"):
+        assert await grown.log_lines("leaving", line), line
+
+
+async def test_f05_worker_freeze(grown: Cluster, scenes: Scenes) -> None:
+    """A process sleeps until another has ended its streams; on waking up it is refused, and serves on."""
+    sleeper, b = await up(grown, "sleeper", "b")
+    all_scenes = [await scenes.begin(grown, b) for _ in range(3)]
+    for scene in all_scenes:
+        await scene.watch(b)
+        await scene.watch(sleeper)
+        await scene.ask(sleeper, LONG)
+    seq = scenes.chance.randint(4, 25)
+    await all_scenes[0].viewers[0].until(lambda viewer: (viewer.cursor or 0) >= seq)
+    fenced = len(await grown.log_lines("sleeper", "stream_fenced"))
+    grown.freeze("sleeper")
+    try:
+        for scene in all_scenes:
+            end = await scene.viewers[0].end_of(scene.streams[0], WORKER_LOST_SECONDS + 5)
+            assert end.data["code"] == "worker_lost"
+            await scene.viewers[0].end_of(await scene.ask(b, SHORT))
+    finally:
+        grown.thaw("sleeper")
+    for scene in all_scenes:
+        await scene.end()
+        await scene.ask(sleeper, SHORT)
+        assert (await scene.end()).data["reason"] == "completed"
+        await scene.verdict(sleeper)
+    assert len(await grown.log_lines("sleeper", "stream_fenced")) >= fenced + 3

@@ -1,0 +1,122 @@
+"""Viewers that flap, come late, are told too much at once, or do not read."""
+
+import asyncio
+from itertools import pairwise
+from uuid import uuid4
+
+from events import bus
+from events.core.event import Event
+from events.log_writing import Committed
+from events.viewer import Lost, Viewer
+from tests.cluster.cluster import Cluster
+from tests.faults.conftest import up
+from tests.faults.readers import Flapping, Stalling
+from tests.faults.scene import Scenes
+
+
+async def test_f01_viewer_flap(small: Cluster, scenes: Scenes) -> None:
+    """A viewer's connection is reset after every k-th event, and it resumes, here and there."""
+    a, b = await up(small, "a", "b")
+    scene = await scenes.begin(small, a)
+    every = scenes.chance.randint(1, 5)
+    flapping = [await scene.watch(a, kind=Flapping, every=every), await scene.watch(a, b, kind=Flapping, every=every)]
+    await scene.watch(a)
+    kind = scenes.chance.choice(["plain", "hostile"])
+    await scene.ask(a, f"scripted:?tokens=40&rate=60&corpus={kind}")
+    await scene.end()
+    assert all(len(viewer.statuses) > 2 for viewer in flapping)
+    await scene.verdict(b)
+
+
+async def test_f02_late_joiners(small: Cluster, scenes: Scenes) -> None:
+    """They come at any seq, with its cursor or from a snapshot, after the end too."""
+    a, b = await up(small, "a", "b")
+    scene = await scenes.begin(small, a)
+    first = await scene.watch(a)
+    stream = await scene.ask(a, "scripted:?tokens=60&rate=100")
+    for at in (1, 2, 4, scenes.chance.randint(5, 9)):
+        await first.until(lambda viewer: len(viewer.events) >= at)  # noqa: B023
+        cursors = [0, None, first.cursor, scenes.chance.randint(0, at)]
+        for after in cursors:
+            await scene.watch(scenes.chance.choice([a, b]), after=after)
+    last = (await first.end_of(stream)).seq
+    assert last is not None
+    for after in (0, 1, last - 1, last, None):
+        await scene.watch(scenes.chance.choice([a, b]), after=after)
+    await scene.verdict(b)
+
+
+async def test_f02_late_joiners_between_commit_and_publish(transactional_db: None, seed: int) -> None:
+    """Whoever joins when an event is stored, and nobody was told of it yet, is given it once."""
+    events = bus.current()
+    held: list[Committed] = []
+    events.log._announce = held.append
+    session_id = uuid4()
+    given: list[Event] = []
+    await events.publish(session_id, "chat.session", {"n": 1})
+    viewer = events.viewer(session_id, 0)
+    await viewer.join()
+    try:
+        given += await next_of(viewer)
+        events.hub.announce([each for committed in held for each in committed])
+        events.log._announce = events.hub.announce
+        await events.publish(session_id, "chat.session", {"n": 2})
+        given += await next_of(viewer)
+        assert [event.seq for event in given] == [1, 2]
+    finally:
+        viewer.leave()
+        await bus.close_current()
+
+
+async def next_of(viewer: Viewer) -> list[Event]:
+    async with asyncio.timeout(5):
+        delivered = await viewer.next()
+    assert not isinstance(delivered, Lost)
+    return [event for event, _ in delivered]
+
+
+async def test_f09_layer_overflow(grown: Cluster, scenes: Scenes) -> None:
+    """A process sleeps while far more is told than its channel holds, and its viewers miss nothing."""
+    [a] = await up(grown, "a")
+    [narrow] = await up(grown, "narrow", EVENTS_CHANNEL_CAPACITY="10")
+    all_scenes = [await scenes.begin(grown, a) for _ in range(4)]
+    for scene in all_scenes:
+        await scene.watch(narrow)
+    here = [await scene.watch(a) for scene in all_scenes]
+    for scene in all_scenes:
+        await scene.ask(a, "scripted:?tokens=300&rate=200")
+    await here[0].tokens_of(all_scenes[0].streams[0], scenes.chance.randint(1, 4))
+    before = len(await grown.log_lines("narrow", "layer_overflow"))
+    grown.freeze("narrow")
+    try:
+        for viewer, scene in zip(here, all_scenes, strict=True):
+            await viewer.end_of(scene.streams[0])
+    finally:
+        grown.thaw("narrow")
+    for scene in all_scenes:
+        await scene.end()
+        await scene.verdict(a)
+    assert len(await grown.log_lines("narrow", "layer_overflow")) > before
+
+
+async def test_f12_slow_reader(small: Cluster, scenes: Scenes) -> None:
+    """One does not read, nine do: it is cut off, costs little, disturbs nobody, and catches up."""
+    [a] = await up(small, "a")
+    scene = await scenes.begin(small, a)
+    slow = await scene.watch(a, kind=Stalling)
+    assert isinstance(slow, Stalling)
+    others = [await scene.watch(a) for _ in range(9)]
+    before_bytes = await asyncio.to_thread(a.memory_bytes)
+    # 64 KiB a token of the hostile corpus: far more than the kernel's buffers and ours
+    stream = await scene.ask(a, "scripted:?tokens=400&rate=60&corpus=hostile")
+    await slow.stalled.wait()
+    for viewer in others:
+        await viewer.end_of(stream)
+    assert await asyncio.to_thread(a.memory_bytes) - before_bytes < 32 << 20
+    gaps = [after.at - before.at for viewer in others for before, after in pairwise(viewer.events)]
+    assert max(gaps) < 2
+    await small.until_logged("a", "connection_cut")
+    slow.reads_on.set()
+    await scene.end()
+    assert len(slow.statuses) > 1
+    await scene.verdict(a)
