@@ -11,11 +11,12 @@ from chat import registry, sessions, turns
 from chat.exceptions import ModelNotFound, NotFound, Overloaded, ShuttingDown
 from chat.models import Stream
 from chat.providers.base import ContextExceeded, Finish, Loading, ModelRequest, ProviderError, Token
+from chat.running_stream import RunningStream
 from chat.stream_state import EndReason
 from chat.threads import in_thread
 from events import bus
 from events.groups import group_name
-from tests.chat.conversation import FOREVER, SHORT, SILENT, Conversation, busy_storage, running, until
+from tests.chat.conversation import FOREVER, SHORT, SILENT, Conversation, busy_storage, until
 from tests.corpus import plain_text, problems
 
 BEGINS = ["thinking", "prompt", "streaming", "token"]
@@ -79,11 +80,18 @@ async def test_stop_before_the_first_token(talk: Conversation) -> None:
     assert not await talk.stop()
 
 
-async def test_stop_at_the_very_moment_of_acceptance(talk: Conversation) -> None:
+async def test_stop_before_the_model_is_asked(talk: Conversation, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = bus.current().hub
+    join = hub.join
+
+    async def stop_and_join(stream: RunningStream) -> None:
+        stream.stop(EndReason.STOPPED)
+        await join(stream)
+
+    monkeypatch.setattr(hub, "join", stop_and_join)
     accepted = await talk.ask(FOREVER)
-    running(accepted).stop(EndReason.STOPPED)
     assert await talk.end_of(accepted) == "stopped"
-    assert talk.history.text(accepted.stream.id) == ""
+    assert talk.history.kinds() == ["thinking", "prompt", "end"]
 
 
 async def test_stop_in_mid_stream_keeps_every_token_that_came(talk: Conversation) -> None:
@@ -313,12 +321,15 @@ async def test_draining_lets_streams_finish_and_then_ends_them(talk: Conversatio
     await other.leave()
 
 
-async def test_a_prompt_accepted_while_the_process_drains_is_ended_with_it(talk: Conversation) -> None:
+@pytest.mark.parametrize("grace_seconds", [0.5, 1.1], ids=["at the last moment", "in time"])
+async def test_a_prompt_accepted_while_the_process_drains_is_ended_with_it(
+    talk: Conversation, grace_seconds: float
+) -> None:
     with busy_storage():
         asking = asyncio.ensure_future(talk.ask(FOREVER))
         await until(lambda: registry.current().accepting)
-        draining = asyncio.ensure_future(registry.current().drain(0.5))
-        await until(lambda: registry.current().draining)
+        draining = asyncio.ensure_future(registry.current().drain(grace_seconds))
+        await until(lambda: registry.current()._ending or grace_seconds > 1)
     accepted = await asking
     await draining
     assert await talk.end_of(accepted) == "shutdown"
