@@ -21,7 +21,7 @@ run: install  ## Start Jarvis: web and model, until Ctrl-C
 	@exec $(PYTHON) -m jarvis_site.processes
 
 test: $(VENV)/installed-dev  ## Run all tests (ARGS="-k name" for some)
-	@setup/debian-packages redis-server postgresql chromium fonts-dejavu
+	@setup/debian-packages redis-server postgresql chromium fonts-dejavu curl
 	@$(PYTHON) -m pytest $(ARGS)
 
 test-quick: $(VENV)/installed-dev  ## Run the tests that need no services, in under a minute
