@@ -71,7 +71,7 @@ HOST = env.str("HOST", default="127.0.0.1")
 PORT = _number("PORT", int, 8000)
 DEBUG = _boolean("DEBUG", False)
 DATA_DIR = Path(env.str("JARVIS_DATA_DIR", default=str(BASE_DIR / "var"))).resolve()
-DATA_DIR.mkdir(parents=True, exist_ok=True)
+DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)  # what people wrote is in it
 SECRET_KEY = _secret_key(DATA_DIR)
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
