@@ -73,7 +73,6 @@ class BatchingPublisher:
         self._sent = asyncio.Event()
         self._logger = logger.bind(request_id=str(stream_id))
         self._task = self._loop.create_task(self._flush())
-        self._task.add_done_callback(lambda _: self._sent.set())
 
     @property
     def full(self) -> bool:

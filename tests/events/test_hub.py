@@ -1,6 +1,7 @@
 """The hub: who joins misses nothing and is given nothing twice, whatever the layer does; who leaves leaves nothing."""
 
 import asyncio
+import gc
 import random
 from collections.abc import Callable
 from typing import Any
@@ -152,17 +153,18 @@ async def test_viewers_of_one_session_hear_nothing_of_another(no_checks: None, b
 
 
 async def test_the_first_viewer_of_a_process_is_told_when_join_returns(
-    layer: TroubledLayer, no_checks: None, bus: EventBus, session_id: UUID
+    layer: TroubledLayer, no_checks: None, transactional_db: None, session_id: UUID
 ) -> None:
     async def takes_its_time() -> None:
         for _ in range(10):
             await asyncio.sleep(0)
 
     layer.troubles = {"new_channel": takes_its_time, "group_add": takes_its_time}
+    bus = EventBus()
     viewer = bus.viewer(session_id, 0)
     await viewer.join()
     assert list(layer.groups) == [group_name(session_id)]
-    viewer.leave()
+    await bus.aclose()
 
 
 # --- what is lost on the way ---
@@ -338,10 +340,26 @@ async def test_what_is_announced_still_leaves_when_the_bus_closes(
     layer.troubles["group_send_many"] = takes_its_time
     bus = EventBus()
     await bus.log.append(session_id, [entry()])
+    await bus.log.aclose()
     bus.signal(session_id, "stop", "")
     await bus.aclose()
-    assert told
-    assert len(told) == layer.calls.count("group_send_many")
+    await bus.hub.aclose()
+    assert len(told) == layer.calls.count("group_send_many") == 2
+
+
+async def test_the_check_ends_without_a_word_when_the_log_is_closed(
+    frequent_checks: None, bus: EventBus, session_id: UUID
+) -> None:
+    complaints: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
+    viewer = bus.viewer(session_id, 0)
+    await viewer.join()
+    before = len(asyncio.all_tasks())
+    await bus.log.aclose()
+    await until(lambda: len(asyncio.all_tasks()) == before - 2)  # the log's writer, and the check
+    gc.collect()
+    assert complaints == []
+    viewer.leave()
 
 
 # --- messages from elsewhere ---
