@@ -1,14 +1,14 @@
 # Everything is done through these targets. Settings come from the environment or `.env`: see `.env.example`.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install run test test-quick check format lock clean debian12
+.PHONY: help install run test test-quick faults check format lock clean debian12
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 PIP := $(PYTHON) -m pip install -qq --disable-pip-version-check --no-input
 UV_VERSION := 0.13.9
 # Tests and checks leave alone what `make run` keeps in var/.
-test test-quick check: export JARVIS_DATA_DIR := $(CURDIR)/$(VENV)/test-data
+test test-quick faults check: export JARVIS_DATA_DIR := $(CURDIR)/$(VENV)/test-data
 
 help:  ## Show what can be done
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,11 +21,15 @@ run: install  ## Start Jarvis: web and model, until Ctrl-C
 	@exec $(PYTHON) -m jarvis_site.processes
 
 test: $(VENV)/installed-dev  ## Run all tests (ARGS="-k name" for some)
-	@setup/debian-packages redis-server postgresql chromium fonts-dejavu curl
+	@setup/debian-packages redis-server postgresql chromium fonts-dejavu curl nftables iproute2 faketime
 	@$(PYTHON) -m pytest $(ARGS)
 
 test-quick: $(VENV)/installed-dev  ## Run the tests that need no services, in under a minute
 	@$(PYTHON) -m pytest -m "not services" $(ARGS)
+
+faults: $(VENV)/installed-dev  ## Run the fault suite (ARGS="--rounds 16" for 16 seeds of each fault)
+	@setup/debian-packages redis-server postgresql nftables iproute2 faketime
+	@$(PYTHON) -m pytest tests/faults $(ARGS)
 
 check: $(VENV)/installed-dev  ## Look for mistakes without running tests
 	$(PYTHON) -m ruff check .

@@ -38,16 +38,22 @@ class Answer:
 
 
 class Client:
-    """One caller, with an API key. `make_socket`: for who is not in the network of the test."""
+    """One caller, with an API key. `make_socket`: for another network than the test's.
 
-    def __init__(self, key: str, make_socket: SocketFactoryType | None = None) -> None:
+    `silence_seconds`: how long a viewer waits for a sign of life before it connects again, as the page does.
+    """
+
+    def __init__(
+        self, key: str, *, make_socket: SocketFactoryType | None = None, silence_seconds: float | None = None
+    ) -> None:
         self._headers = {"Authorization": f"Bearer {key}"}
         self._make_socket = make_socket
+        self._silence_seconds = silence_seconds
 
     async def __aenter__(self) -> Self:
         self.http = aiohttp.ClientSession(
             headers=self._headers,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=5),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=self._silence_seconds),
             connector=aiohttp.TCPConnector(limit=0, socket_factory=self._make_socket),
         )
         return self

@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -26,10 +27,13 @@ class Cluster:
 
     On PostgreSQL with Redis, or (`database_url` empty) on one SQLite file. Prompts choose their own answers: see
     `chat/providers/scripted.py`. `key` is the API key of the user whose sessions the tests use.
+    `folder` holds all data directories, and is removed at the end.
     """
 
-    def __init__(self, *, database_url: str = "", redis_url: str = "", **settings: str) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="jarvis-cluster-"))
+    def __init__(
+        self, *, database_url: str = "", redis_url: str = "", folder: Path | None = None, **settings: str
+    ) -> None:
+        self.folder = folder or Path(tempfile.mkdtemp(prefix="jarvis-cluster-"))
         self.settings = {
             "DATABASE_URL": database_url or f"sqlite:///{self.folder}/shared.sqlite3",
             "REDIS_URL": redis_url,
@@ -68,6 +72,10 @@ class Cluster:
         """A process for each name, all of them accepting connections; a name may be started again after its end."""
         with ThreadPoolExecutor() as threads:
             return list(threads.map(lambda name: self._serve(name, runner, settings), names))
+
+    def serve_on(self, listener: socket.socket, name: str, **settings: str) -> Server:
+        """A process that accepts at a socket of the caller's choice."""
+        return self._serve(name, "serve", settings, listener)
 
     # --- for async tests: the same, without blocking the loop ---
 
@@ -108,10 +116,12 @@ class Cluster:
                 await asyncio.sleep(0.05)
         return lines
 
-    def _serve(self, name: str, runner: Runner, settings: dict[str, str]) -> Server:
+    def _serve(
+        self, name: str, runner: Runner, settings: dict[str, str], listener: socket.socket | None = None
+    ) -> Server:
         data_dir = self.folder / name
         data_dir.mkdir(exist_ok=True)
         env = {**self.settings, **settings}
-        server = self._stack.enter_context(running_server(runner=runner, data_dir=data_dir, env=env))
+        server = self._stack.enter_context(running_server(runner=runner, data_dir=data_dir, env=env, listener=listener))
         self.servers[name] = server
         return server

@@ -1,6 +1,5 @@
 """The faults' servers, their seeds (`--rounds N`: N of them for each scenario), and the count of what was recorded."""
 
-import os
 import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
@@ -41,9 +40,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"In all: {histories.total()}, with violations: {violating.total()}")
 
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-
-
 @pytest.fixture(scope="session")
 def endpoint() -> Iterator[str]:
     """The address of a scripted model endpoint, a process of its own."""
@@ -54,7 +50,12 @@ def endpoint() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def small(endpoint: str) -> Iterator[Cluster]:
     """Processes `a` and `b` on one SQLite file, without Redis; their model is the endpoint."""
-    with Cluster(CHAT_PROVIDER_URL=endpoint, EVENTS_HEARTBEAT_SECONDS="2", SEND_TIMEOUT_SECONDS="2") as cluster:
+    with Cluster(
+        CHAT_PROVIDER_URL=endpoint,
+        EVENTS_HEARTBEAT_SECONDS="2",
+        SEND_TIMEOUT_SECONDS="2",
+        CHAT_PROVIDER_IDLE_SECONDS="4",
+    ) as cluster:
         yield cluster
 
 

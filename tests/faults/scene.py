@@ -30,8 +30,8 @@ class Scenes:
             self._clients[key] = await self.stack.enter_async_context(Client(key))
         return self._clients[key]
 
-    async def begin(self, cluster: Cluster, server: Server) -> "Scene":
-        client = await self.client(cluster.key)
+    async def begin(self, cluster: Cluster, server: Server, client: Client | None = None) -> "Scene":
+        client = client or await self.client(cluster.key)
         return Scene(self, client, await client.new_session(server))
 
 

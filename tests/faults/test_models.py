@@ -1,0 +1,120 @@
+"""The model's endpoint misbehaves, and people leave or stop at any moment."""
+
+import asyncio
+import time
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from tests.client import Client
+from tests.cluster.cluster import Cluster
+from tests.faults.conftest import up
+from tests.faults.scene import Scene, Scenes
+
+NOTICED_SECONDS = 1.0
+ENDS = {  # of each fault of `scripted_answers`: the reason, or the code of the error
+    "500": "provider_error",
+    "429": "provider_unavailable",
+    "503": "provider_unavailable",
+    "drop": "provider_unavailable",
+    "html": "provider_error",
+    "hang": "provider_timeout",
+    "hang_after": "provider_timeout",
+    "reset": "provider_error",
+    "close": "provider_error",
+    "half_json": "provider_error",
+    "half_line": "provider_error",
+    "garbage": "provider_error",
+    "deep": "provider_error",
+    "big_line": "provider_error",
+    "no_finish": "provider_error",
+    "done_only": "provider_error",
+    "error_frame": "provider_error",
+    "no_done": "completed",
+    "no_done_open": "completed",
+    "two_finishes": "completed",
+    "split_surrogate": "completed",
+    "odd_text": "completed",
+    "length": "length",
+}
+
+
+async def test_f15_upstream_mess(small: Cluster, scenes: Scenes) -> None:
+    """All at once: each stream ends with the right code, never by hanging, and what had come is kept."""
+    a, b = await up(small, "a", "b")
+    asked: list[tuple[str, Scene]] = []
+    for fault in scenes.chance.sample(sorted(ENDS), len(ENDS)):
+        scene = await scenes.begin(small, a)
+        await scene.watch(scenes.chance.choice([a, b]))
+        at, size = scenes.chance.randint(0, 9), scenes.chance.choice([0, 5, 113])
+        if fault in ("deep", "big_line"):
+            size = 0
+        await scene.ask(a, f"scripted:?fault={fault}&at={at}&tokens=10&slice={size}")
+        asked.append((fault, scene))
+    for fault, scene in asked:
+        end = (await scene.end(30)).data
+        assert end.get("reason", end.get("code")) == ENDS[fault], fault
+        if fault in ("429", "503"):
+            assert "in 7 seconds" in end["message"]
+        await scene.verdict(b)
+
+
+WINDOWS = {"before the first token": "first_delay=600", "in mid-stream": "tokens=100000&rate=50", "queued": "tokens=5"}
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+@pytest.mark.parametrize("how", ["leaves", "stops"])
+async def test_f16_cancel_windows(small: Cluster, endpoint: str, scenes: Scenes, window: str, how: str) -> None:
+    """Whoever asked leaves or stops: the endpoint itself says when its connection was closed, or that it had none."""
+    a, b = await up(small, "a", "b")
+    scene = await scenes.begin(small, a)
+    await scene.watch(a)
+    before = await scene.ask(a, "scripted:?tokens=100000&rate=50") if window == "queued" else ""
+    prompt = f"scripted:?{WINDOWS[window]}&salt={uuid4().hex}" + ("" if "tokens" in WINDOWS[window] else "&tokens=9")
+    async with Client(a.url, small.key) as asker:
+        answer = asker.ask(scene.session, prompt, if_busy="enqueue")
+        await answer.until(lambda viewer: viewer.stream_id)
+        scene.streams.append(answer.stream_id)
+        if window == "in mid-stream":
+            tokens = scenes.chance.randint(1, 20)
+            await answer.until(lambda viewer: viewer.text.count("⟨") >= tokens)
+        elif not before:
+            await until_asked(asker, endpoint, prompt)
+        asked_at = time.monotonic()
+        if how == "leaves":
+            asked_at = await answer.disconnected()
+        else:
+            server = a if window == "queued" else scenes.chance.choice([a, a, b])
+            assert await scene.client.stop(server, scene.session, answer.stream_id)
+            asked_at += 0 if server is a else 3  # without Redis another process says so with the next look at the log
+        end = await scene.end()
+        assert end.data["reason"] == ("disconnected" if how == "leaves" else "stopped")
+        if before:
+            assert await records(asker, endpoint, prompt) == [], "the model was never asked"
+            await scene.client.stop(a, scene.session)
+            await scene.viewers[0].end_of(before)
+        else:
+            assert await closed_at(asker, endpoint, prompt) - asked_at < NOTICED_SECONDS
+    await scene.verdict(b)
+
+
+async def records(client: Client, endpoint: str, prompt: str) -> list[dict[str, Any]]:
+    """What the endpoint has recorded of the requests with this prompt."""
+    async with client.http.get(endpoint.removesuffix("/v1") + "/_record") as response:
+        return [record for record in (await response.json())["records"] if prompt in record["prompt"]]
+
+
+async def until_asked(client: Client, endpoint: str, prompt: str) -> None:
+    async with asyncio.timeout(10):
+        while not await records(client, endpoint, prompt):
+            pass
+
+
+async def closed_at(client: Client, endpoint: str, prompt: str) -> float:
+    """In monotonic seconds."""
+    async with asyncio.timeout(10):
+        while True:
+            times = [record["closed_at"] for record in await records(client, endpoint, prompt)]
+            if all(times):
+                return max(map(float, times))
