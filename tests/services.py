@@ -15,10 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
-from psycopg import sql
 
+from jarvis_site.cluster import private_servers
 from tests.server_process import Server, program
 
 
@@ -62,54 +61,38 @@ class RedisServer(TcpServer):
         return f"redis://127.0.0.1:{self.port}/0"
 
     def command(self) -> list[str]:
-        redis = program("redis-server", "redis-server")
-        address = ["--bind", "127.0.0.1", "--port", str(self.port)]
-        return [redis, *address, "--save", "", "--appendonly", "no", "--dir", str(self.folder)]
+        return private_servers.redis_command(program("redis-server", "redis-server"), self.port, self.folder)
 
 
 class PostgresServer(TcpServer):
-    user = "postgres"  # `initdb` refuses root
+    user = private_servers.POSTGRES_USER
     end_signal = signal.SIGINT  # at once; SIGTERM would wait for every client to leave
-    bin_folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    bin_folders = private_servers.POSTGRES_PLACES
 
     def __init__(self) -> None:
         super().__init__()
         initdb = program("initdb", "postgresql", self.bin_folders)
         if os.geteuid() == 0:
             shutil.chown(self.folder, self.user, self.user)
-        form = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]
-        made = subprocess.run(
-            [initdb, "--pgdata", str(self._data), *form], capture_output=True, cwd=self.folder, **self._as_user()
-        )
+        command = private_servers.initdb_command(initdb, self._data)
+        made = subprocess.run(command, capture_output=True, cwd=self.folder, **self._as_user())
         if made.returncode:
             pytest.fail(f"initdb: {made.stderr.decode(errors='replace')}", pytrace=False)
 
     def url(self, database: str) -> str:
         """The address of a database, made empty if it does not exist."""
-        with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
-            if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [database]).fetchone():
-                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
-        return self._url(database)
+        return private_servers.make_database(self.port, database)
 
     def command(self) -> list[str]:
         postgres = program("postgres", "postgresql", self.bin_folders)
-        settings = ["listen_addresses=127.0.0.1", f"unix_socket_directories={self.folder}", "max_connections=200"]
-        options = [word for setting in settings for word in ("-c", setting)]
-        return [postgres, "-D", str(self._data), "-p", str(self.port), *options]
+        return private_servers.postgres_command(postgres, self._data, self.port)
 
     def is_ready(self) -> bool:
-        try:
-            psycopg.connect(self._url("postgres"), connect_timeout=2).close()
-        except psycopg.OperationalError:
-            return False
-        return True
+        return private_servers.accepts_connections(self.port)
 
     @property
     def _data(self) -> Path:
         return self.folder / "data"
-
-    def _url(self, database: str) -> str:
-        return f"postgres://postgres@127.0.0.1:{self.port}/{database}"
 
 
 class EmbeddedModel(Server):
