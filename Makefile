@@ -1,7 +1,7 @@
 # Everything is done through these targets. Settings come from the environment or `.env`: see `.env.example`.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install run test test-quick faults check format lock clean debian12
+.PHONY: help install run cluster test test-quick faults check format lock clean debian12
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -20,8 +20,12 @@ run: install  ## Start Jarvis: web and model, until Ctrl-C
 	@$(PYTHON) manage.py prepare
 	@exec $(PYTHON) -m jarvis_site.processes
 
+cluster: install  ## Start two web processes, Redis, PostgreSQL and the model behind nginx, to try out
+	@setup/debian-packages redis-server postgresql nginx
+	@exec $(PYTHON) -m jarvis_site.cluster
+
 test: $(VENV)/installed-dev  ## Run all tests (ARGS="-k name" for some)
-	@setup/debian-packages redis-server postgresql chromium fonts-dejavu curl nftables iproute2 faketime
+	@setup/debian-packages redis-server postgresql nginx chromium fonts-dejavu curl nftables iproute2 faketime
 	@$(PYTHON) -m pytest $(ARGS)
 
 test-quick: $(VENV)/installed-dev  ## Run the tests that need no services, in under a minute

@@ -9,9 +9,10 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
+from urllib.request import urlopen
 
 import aiohttp
 import pytest
@@ -211,6 +212,32 @@ def test_what_clients_say_of_themselves_is_overwritten() -> None:
     assert "6.6.6.6" not in got
     assert "evil" not in got
     assert "666" not in got
+
+
+class OneWordAtATime(BaseHTTPRequestHandler):
+    """Says the second word only once the first has been heard; does not ask for it to be passed on, as Jarvis does."""
+
+    heard = Event()
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"first")
+        self.heard.wait(10)
+        self.wfile.write(b"second")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_nginx_itself_holds_nothing_back() -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), OneWordAtATime) as server, Nginx(server.server_port) as nginx:
+        Thread(target=server.serve_forever, daemon=True).start()
+        with urlopen(f"http://127.0.0.1:{nginx.port}/", timeout=5) as response:
+            assert response.read(5) == b"first"
+            OneWordAtATime.heard.set()
+            assert response.read() == b"second"
+        server.shutdown()
 
 
 def test_when_no_process_answers_the_refusal_has_the_form_of_all_others() -> None:
