@@ -2,8 +2,9 @@
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -58,15 +59,24 @@ def test_publish_without_a_loop_stores_the_event_and_leaves_nothing(transactiona
 
 
 async def test_a_publish_that_comes_first_does_not_close_the_bus_that_others_got_meanwhile(
-    transactional_db: None, session_id: UUID
+    transactional_db: None, session_id: UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publishing = asyncio.ensure_future(sync_to_async(event_bus.publish)(session_id, "test", {}))
-    while not publishing.done():
-        async with Reader(event_bus.current().viewer(session_id, 0)) as reader:
-            await event_bus.current().publish(session_id, "test", {})
-            await reader.has(1)
-    await publishing
-    await event_bus.current().publish(session_id, "test", {})
+    began, go_on = asyncio.Event(), asyncio.Event()
+    publish = EventBus.publish
+
+    async def takes_its_time(bus: EventBus, session_id: UUID, type: str, data: Mapping[str, Any]) -> int:
+        began.set()
+        await go_on.wait()
+        return await publish(bus, session_id, type, data)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(EventBus, "publish", takes_its_time)
+        publishing = asyncio.ensure_future(sync_to_async(event_bus.publish)(session_id, "test", {}))
+        await began.wait()
+    others = event_bus.current()
+    go_on.set()
+    assert await publishing == 1
+    assert await others.publish(session_id, "test", {}) == 2
     await event_bus.close_current()
 
 
