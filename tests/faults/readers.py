@@ -42,9 +42,13 @@ class Stalling(Viewer):
 
 def reset(response: aiohttp.ClientResponse) -> None:
     """Cuts the connection, and raises what its reader meets."""
-    assert response.connection is not None
-    assert response.connection.transport is not None
-    transport = response.connection.transport
-    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-    transport.abort()
+    drop(response)
     raise ConnectionResetError
+
+
+def drop(response: aiohttp.ClientResponse) -> None:
+    """Cuts the connection with an RST, if it is still there."""
+    transport = response.connection.transport if response.connection is not None else None
+    if transport is not None:
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        transport.abort()
