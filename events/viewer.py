@@ -130,7 +130,7 @@ class Viewer:
             self._cursor = Cursor(page.events[-1].seq)
             if page.events[-1].seq < page.head:
                 self._read_log = True
-        elif self._queue and self._queue[0].event.seq > page.head:
+        elif self._queue and self._queue[0].event.seq > page.head + 1:  # the very next has come since it was read
             self._queue.clear()  # events that the log does not have: from elsewhere, by mistake
         return [Delivered(event, sse.encode(event)) for event in page.events]
 

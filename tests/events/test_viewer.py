@@ -163,6 +163,18 @@ async def test_a_loss_during_a_read_is_read_as_well(log: StoredLog) -> None:
     assert await given(viewer) == [1]
 
 
+async def test_what_is_told_during_a_read_is_given_at_once(log: StoredLog) -> None:
+    viewer = viewer_of(log)
+    log.go_on.clear()
+    task = asyncio.ensure_future(viewer.next())
+    await until(lambda: log.reads)
+    log.head = 1
+    tell(viewer, 1)
+    log.go_on.set()
+    assert await task == []
+    assert await given(viewer) == [1]
+
+
 async def test_who_is_woken_returns_with_nothing(log: StoredLog) -> None:
     viewer = await up_to_date(log)
     task = await waiting(viewer)
