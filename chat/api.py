@@ -18,7 +18,16 @@ from ninja.security.base import AuthBase
 
 from chat import sessions, streams
 from chat.callers import Caller, identify
-from chat.exceptions import ChatError, InvalidRequest, MethodNotAllowed, NotFound, Overloaded, TooLarge, Unauthenticated
+from chat.exceptions import (
+    ChatError,
+    InvalidRequest,
+    MethodNotAllowed,
+    NotFound,
+    Overloaded,
+    ShuttingDown,
+    TooLarge,
+    Unauthenticated,
+)
 from chat.json_body import read_json
 from chat.models import ChatSession, Message, Stream
 from chat.schemas import (
@@ -37,6 +46,7 @@ from chat.schemas import (
 from chat.session_list import list_sessions, summary, with_activity
 from chat.snapshot import MAX_MESSAGES, fold, read_snapshot
 from chat.threads import in_thread
+from events.exceptions import BusClosed, EventsError
 
 _REFUSALS: Any = {frozenset({400, 401, 403, 404, 405, 413, 415, 503}): ErrorBody}
 
@@ -211,7 +221,11 @@ def _to_chat_error(error: Exception) -> ChatError:
             return refusal(first, skip=2)
         case ValidationError(errors=[first, *_]):
             return refusal(first, skip=1)
-        case OperationalError() | InterfaceError():  # locked for longer than we wait, or gone: it passes
+        case BusClosed():
+            return ShuttingDown()
+        case (
+            OperationalError() | InterfaceError() | EventsError()
+        ):  # locked for longer than we wait, or gone: it passes
             return Overloaded("The database is busy or away; try again in a moment.")
     return InvalidRequest()
 
@@ -221,5 +235,14 @@ def _refuse(request: HttpRequest, error: Exception | type[Exception]) -> HttpRes
     return refuse(_to_chat_error(error))
 
 
-for _kind in (ChatError, HttpError, ValidationError, Http404, RequestDataTooBig, OperationalError, InterfaceError):
+for _kind in (
+    ChatError,
+    HttpError,
+    ValidationError,
+    Http404,
+    RequestDataTooBig,
+    OperationalError,
+    InterfaceError,
+    EventsError,
+):
     api.add_exception_handler(_kind, _refuse)

@@ -22,7 +22,7 @@ from events import bus
 from events.consumers import EventStreamConsumer
 from events.core import sse
 from events.core.event import Event
-from events.exceptions import EventsError, TooManyViewers
+from events.exceptions import BusClosed, EventsError, TooManyViewers
 from events.groups import Signal
 
 logger = structlog.get_logger(__name__)
@@ -181,6 +181,8 @@ def _refusal(error: Exception) -> ChatError:
         return error
     if isinstance(error, TooManyViewers):
         return Overloaded()
+    if isinstance(error, BusClosed):
+        return ShuttingDown()
     logger.warning("storage_away", err=repr(error))
     return Overloaded("The database is busy or away; try again in a moment.")
 

@@ -8,6 +8,7 @@ from django.conf import LazySettings
 from django.db import OperationalError
 
 from chat import api
+from events.exceptions import BusClosed, EventsError, StorageUnavailable
 from tests.api.client import ApiClient, error_of
 
 SESSIONS = "/api/sessions/"
@@ -169,6 +170,20 @@ async def test_a_locked_database_is_no_internal_error(ada: ApiClient, monkeypatc
     monkeypatch.setattr(api, "list_sessions", locked)
     response = await ada.get(SESSIONS)
     assert error_of(response) == (503, "overloaded", None)
+    assert int(response.headers["Retry-After"]) > 0
+
+
+@pytest.mark.parametrize(("error", "code"), [(StorageUnavailable(), "overloaded"), (BusClosed(), "shutting_down")])
+async def test_a_log_that_cannot_be_written_is_no_internal_error(
+    ada: ApiClient, monkeypatch: pytest.MonkeyPatch, error: EventsError, code: str
+) -> None:
+    async def unavailable(*arguments: Any) -> None:
+        raise error
+
+    session = (await ada.post(SESSIONS)).json()["id"]
+    monkeypatch.setattr(api.streams, "stop", unavailable)
+    response = await ada.post(f"{SESSIONS}{session}/stop/")
+    assert error_of(response) == (503, code, None)
     assert int(response.headers["Retry-After"]) > 0
 
 
