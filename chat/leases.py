@@ -177,5 +177,9 @@ def _end_all(lease_id: UUID, log: LogTransaction) -> list[models.Stream]:
 
 
 def _host() -> str:
-    """This machine, as long as it is up: a container's process ids mean nothing outside of it."""
-    return f"{socket.gethostname()}:{os.stat('/proc/self/ns/pid').st_ino}"
+    """This machine, as long as it is up: another may have its name, and a container's process ids mean nothing outside.
+
+    The namespace does not tell machines apart: the first one has the same number on every Linux.
+    """
+    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return f"{socket.gethostname()}:{boot_id}:{os.stat('/proc/self/ns/pid').st_ino}"
