@@ -67,10 +67,10 @@ def _secret_key(data_dir: Path) -> str:
 
 
 # --- where and how -------------------------------------------------------------------------------------------------
-HOST = env.str("HOST", default="127.0.0.1")
+HOST = env.str("HOST", default="") or "127.0.0.1"  # an empty one would let everybody in
 PORT = _number("PORT", int, 8000)
 DEBUG = _boolean("DEBUG", False)
-DATA_DIR = Path(env.str("JARVIS_DATA_DIR", default=str(BASE_DIR / "var"))).resolve()
+DATA_DIR = Path(env.str("JARVIS_DATA_DIR", default="") or BASE_DIR / "var").resolve()
 DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)  # what people wrote is in it
 SECRET_KEY = _secret_key(DATA_DIR)
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
