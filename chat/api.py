@@ -223,9 +223,7 @@ def _to_chat_error(error: Exception) -> ChatError:
             return refusal(first, skip=1)
         case BusClosed():
             return ShuttingDown()
-        case (
-            OperationalError() | InterfaceError() | EventsError()
-        ):  # locked for longer than we wait, or gone: it passes
+        case OperationalError() | InterfaceError() | EventsError():  # locked for too long, or gone: it passes
             return Overloaded("The database is busy or away; try again in a moment.")
     return InvalidRequest()
 

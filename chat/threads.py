@@ -12,7 +12,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 # All `sync_to_async` calls of all consumers share one thread: a slow query there stalls every viewer. SQLite has
-# one writer and PostgreSQL a pool of twelve, so more threads than this would only wait for each other.
+# one writer and PostgreSQL a pool (DATABASE_CONNECTIONS), so many more would only wait for each other.
 _THREADS = 4
 _database_threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="chat-database")
 

@@ -7,7 +7,7 @@ import pytest
 from django.conf import LazySettings
 from django.db import OperationalError
 
-from chat import api
+from chat import api, streams
 from events.exceptions import BusClosed, EventsError, StorageUnavailable
 from tests.api.client import ApiClient, error_of
 
@@ -181,7 +181,7 @@ async def test_a_log_that_cannot_be_written_is_no_internal_error(
         raise error
 
     session = (await ada.post(SESSIONS)).json()["id"]
-    monkeypatch.setattr(api.streams, "stop", unavailable)
+    monkeypatch.setattr(streams, "stop", unavailable)
     response = await ada.post(f"{SESSIONS}{session}/stop/")
     assert error_of(response) == (503, code, None)
     assert int(response.headers["Retry-After"]) > 0
