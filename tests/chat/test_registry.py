@@ -14,6 +14,7 @@ from chat.stream_state import EndReason
 from chat.threads import in_thread
 from events import bus
 from events.groups import group_name
+from tests.chat.conftest import Logs
 from tests.chat.conversation import FOREVER, SHORT, SILENT, Conversation, busy_storage, until
 from tests.corpus import plain_text, problems
 
@@ -218,7 +219,7 @@ async def test_a_session_is_deleted_for_all_viewers_even_if_its_caller_leaves(ta
 
 
 async def test_a_stream_whose_end_cannot_be_stored_as_it_is_still_ends(
-    talk: Conversation, monkeypatch: pytest.MonkeyPatch
+    talk: Conversation, monkeypatch: pytest.MonkeyPatch, logs: Logs
 ) -> None:
     real, fails = turns.end, iter([True])
 
@@ -230,6 +231,9 @@ async def test_a_stream_whose_end_cannot_be_stored_as_it_is_still_ends(
     monkeypatch.setattr(turns, "end", fails_once)
     accepted = await talk.ask()
     assert await talk.end_of(accepted) == "storage_error"
+    [line] = [line for line in logs if line["event"] == "event_buffer_cleanup_error"]
+    assert line["trace"] == accepted.stream.trace_id.hex
+    assert "this text cannot be stored" in line["err"]
     assert await talk.end_of(await talk.ask()) == "completed"
 
 

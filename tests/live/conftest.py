@@ -33,6 +33,8 @@ def served() -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def site() -> Iterator[Site]:
-    """One for the whole run. Each test has sessions of its own, and leaves nothing running."""
+    """One for the whole run. Each test has sessions of its own. At the end its log must account for every stream."""
     with running_site() as site:
         yield site
+        assert site.server.stop() == 0
+        assert site.unaccounted() == {}

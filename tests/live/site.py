@@ -5,6 +5,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -70,6 +71,16 @@ class Site:
         parsed = (parse(line) for line in text.splitlines())
         return [Line(event, pairs) for _, _, event, pairs in parsed if not events or event in events]
 
+    def unaccounted(self) -> dict[str, int]:
+        """Traces whose `stream_start` has no `stream_end … cleanup_done=True` (1), or more than one (-1, …). Blocks."""
+        balance: Counter[str] = Counter()
+        for _, _, event, pairs in map(parse, self.server.log_text().splitlines()):
+            if event == "stream_start":
+                balance[pairs["trace"]] += 1
+            elif event == "stream_end" and pairs["cleanup_done"] == "True":
+                balance[pairs["trace"]] -= 1
+        return {trace: count for trace, count in balance.items() if count}
+
     async def until_lines(self, condition: Callable[[list[Line]], object], *events: str) -> list[Line]:
         """Those lines, as soon as they fulfil the condition: a thread writes them a little later."""
         async with asyncio.timeout(20):
@@ -117,6 +128,6 @@ def running_endpoint() -> Iterator[str]:
 def running_site(*, runner: Runner = "serve", data_dir: Path | None = None, **settings: str) -> Iterator[Site]:
     """`settings` are environment variables of the server. All log lines are written, whatever the level."""
     with running_endpoint() as endpoint_url:
-        env = {"CHAT_PROVIDER_URL": endpoint_url, "LOG_LEVEL": "DEBUG", **settings}
+        env = {"CHAT_PROVIDER_URL": endpoint_url, "LOG_LEVEL": "DEBUG", "LOG_MAX_BYTES": "1000000000", **settings}
         with running_server(runner=runner, data_dir=data_dir, env=env) as server:
             yield Site(server, endpoint_url)
