@@ -44,7 +44,8 @@ async def end_answer(bus: EventBus, stream: Stream, publisher: BatchingPublisher
     while True:
         try:
             ended = await publisher.finish(line, work)
-        except StorageUnavailable:
+        except StorageUnavailable as error:
+            logger.info("event_buffer_cleanup_error", trace=trace, err=repr(error))
             outcome = replace(NOT_STORED, duration_seconds=outcome.duration_seconds)
             _tell_unstored(bus, stream)
             await asyncio.sleep(_STORE_AGAIN_SECONDS)
