@@ -53,7 +53,8 @@ def check_database(**_: Any) -> Iterator[CheckMessage]:
         if options.get("transaction_mode") != "IMMEDIATE":
             hint = "Set OPTIONS['transaction_mode'] to 'IMMEDIATE': a read lock that has to be upgraded fails at once."
             yield Error("DATABASES: SQLite with deferred transactions.", hint=hint, id="events.E007")
-        if ":memory:" in str(database["NAME"]) or "mode=memory" in str(database["NAME"]):
+        name = str(database.get("NAME", ""))
+        if ":memory:" in name or "mode=memory" in name:
             hint = "Give it a file: the log's threads have connections of their own, each to an empty database."
             yield Error("DATABASES: SQLite in memory.", hint=hint, id="events.E008")
     pool = options.get("pool")

@@ -6,7 +6,14 @@ from collections.abc import Iterator
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
+from jarvis_site.logging import Console
+
 pytest_plugins = ["tests.services"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The log's console thread writes past pytest's capture, even behind its summary; `system.log` has it all."""
+    Console.emit = lambda self, record: None  # type: ignore[method-assign]
 
 
 @pytest.fixture(autouse=True)
