@@ -21,6 +21,9 @@ logger = structlog.get_logger(__name__)
 Committed = list[tuple[UUID, Event]]
 PASSING = (OperationalError, InterfaceError)  # locked, full, away: worth another try
 LOCK_WAIT_MILLISECONDS = 500
+# PostgreSQL takes the locks from a process that fell asleep within a transaction, before others take it for dead (6 s)
+# and must write what it has locked.
+STUCK_MILLISECONDS = 4_000
 OUTCOME_SECONDS = 10.0  # for the database to come back and say what became of a commit
 
 
@@ -48,7 +51,10 @@ def commit(jobs: Sequence[Job]) -> Committed:
         with transaction.atomic():
             if connection.vendor == "postgresql":
                 with connection.cursor() as cursor:  # LOCAL: the connection goes back to a pool
-                    cursor.execute(f"SET LOCAL lock_timeout = {LOCK_WAIT_MILLISECONDS}")
+                    cursor.execute(
+                        f"SET LOCAL lock_timeout = {LOCK_WAIT_MILLISECONDS};"
+                        f"SET LOCAL idle_in_transaction_session_timeout = {STUCK_MILLISECONDS}"
+                    )
             committed = _do(jobs)
             transaction_id = _transaction_id()
     except (DatabaseError, InterfaceError):
