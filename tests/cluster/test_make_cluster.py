@@ -28,6 +28,13 @@ PACE = "scripted:?tokens=60&rate=60"  # long enough to be interrupted, and short
 
 
 class RunningCluster(TcpServer):
+    def __exit__(self, *error: object) -> None:
+        """Asked first: it has a folder to remove."""
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(30)
+        super().__exit__(*error)
+
     def command(self) -> list[str]:
         return [sys.executable, "-m", "jarvis_site.cluster"]
 
