@@ -40,7 +40,7 @@ class Lease:
         self._streams = streams
         self._id: UUID | None = None
         self._seen: dict[UUID, tuple[int, float]] = {}  # counter of another, and since when it stands there
-        self._looked = 0.0
+        self._looked = self._renewed = 0.0
         self._task: asyncio.Task[None] | None = None
         self._taking = asyncio.Lock()
 
@@ -50,11 +50,13 @@ class Lease:
             self._task = asyncio.get_running_loop().create_task(self._vouch())
 
     async def held(self) -> UUID:
-        """The lease's id, once what dead predecessors left is ended."""
+        """The lease's id, known to be alive a moment ago, once what dead predecessors left is ended."""
         self.start()
         async with self._taking:
             if self._id is None:
                 await self._take()
+            elif asyncio.get_running_loop().time() - self._renewed > DEAD_SECONDS / 2:
+                await self._renew()  # this process slept: others may have taken it for dead
             assert self._id is not None
             return self._id
 
@@ -72,6 +74,7 @@ class Lease:
 
     async def _take(self) -> None:
         self._id = await bus.current().transaction(_take)
+        self._renewed = asyncio.get_running_loop().time()
         try:
             await self._end_what_is_left(await bus.current().transaction(_gone))
         except EventsError as error:
@@ -83,7 +86,8 @@ class Lease:
                 if self._id is None:
                     await self.held()
                 else:
-                    await self._renew()
+                    async with self._taking:
+                        await self._renew()
             except EventsError as error:
                 self._seen.clear()  # who could not look cannot say that others stood still
                 logger.warning("lease_not_renewed", err=repr(error))
@@ -94,7 +98,9 @@ class Lease:
 
     async def _renew(self) -> None:
         assert self._id is not None
+        asked = asyncio.get_running_loop().time()
         renewal = await bus.current().transaction(partial(_renew, self._id))
+        self._renewed = asked
         if renewal is None:
             await self._declared_dead()
             return

@@ -1,7 +1,7 @@
 """`python -m tests.faults.come_and_go --cycles 5000`: viewers connect and drop; what does the server still hold?
 
 Observed from outside: descriptors, sockets, threads and memory of the process, its connections to Redis and
-PostgreSQL. The baseline is taken when a few hundred have come and gone, since caches and pools fill once.
+PostgreSQL. The baseline is taken when many have come and gone, since caches and pools fill once.
 """
 # ruff: noqa: T201  (a command prints what it found)
 
@@ -23,7 +23,7 @@ from tests.live.server import Server
 from tests.services import PostgresServer, RedisServer
 
 AT_ONCE = 20
-WARM_UP = 500
+WARM_UP = 1500
 MEMORY_BYTES = 5 << 20
 SETTLED_SECONDS = 15.0
 

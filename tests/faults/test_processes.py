@@ -3,9 +3,12 @@
 import asyncio
 import time
 
+import psycopg
+
 from tests.cluster.cluster import Cluster
 from tests.faults.conftest import up
 from tests.faults.scene import Scenes
+from tests.services import PostgresServer
 
 LONG = "scripted:?tokens=100000&rate=100"
 SHORT = "scripted:?tokens=20&rate=200"
@@ -56,6 +59,46 @@ async def test_f04_rolling_restart(grown: Cluster, scenes: Scenes) -> None:
         await scene.verdict(b)
     for line in ("event_buffers_cleaned", "events_bus_closed", "server_stopped"):
         assert await grown.log_lines("leaving", line), line
+
+
+async def test_f05_worker_freeze_in_a_transaction(
+    grown: Cluster, scenes: Scenes, postgres_server: PostgresServer
+) -> None:
+    """A process that falls asleep with rows locked holds up nobody for longer than its death takes to be noticed."""
+    sleeper, b = await up(grown, "sleeper", "b")
+    scene = await scenes.begin(grown, b)
+    await scene.watch(b)
+    await scene.ask(sleeper, LONG)
+    await scene.viewers[0].tokens_of(scene.streams[0], scenes.chance.randint(1, 5))
+    try:
+        async with asyncio.timeout(60):
+            grown.freeze("sleeper")
+            while not await asyncio.to_thread(holds_locks, postgres_server):
+                grown.thaw("sleeper")
+                await asyncio.sleep(scenes.chance.uniform(0, 0.02))  # to meet it elsewhere
+                grown.freeze("sleeper")
+        end = await scene.viewers[0].end_of(scene.streams[0], WORKER_LOST_SECONDS + 5)
+        assert end.data["code"] == "worker_lost"
+        await scene.ask(b, SHORT)
+        assert (await scene.end()).data["reason"] == "completed"
+    finally:
+        grown.thaw("sleeper")
+    await scene.ask(sleeper, SHORT)
+    assert (await scene.end()).data["reason"] == "completed"
+    await scene.verdict(sleeper)
+
+
+def holds_locks(postgres_server: PostgresServer) -> bool:
+    """Whether a transaction stays open and has written: it is that of the frozen process."""
+    query = """
+        SELECT pid, xact_start FROM pg_stat_activity
+        WHERE datname = current_database() AND state = 'idle in transaction' AND backend_xid IS NOT NULL
+    """
+    with psycopg.connect(postgres_server.url("faults"), autocommit=True) as connection:
+        if not (before := connection.execute(query).fetchall()):
+            return False
+        time.sleep(0.2)
+        return any(each in before for each in connection.execute(query).fetchall())
 
 
 async def test_f05_worker_freeze(grown: Cluster, scenes: Scenes) -> None:
