@@ -23,6 +23,7 @@ from chat.stream_state import EndReason
 from chat.turns import Accepted
 from chat.upkeep import Upkeep
 from events import bus
+from events.bus import EventBus
 from events.log_transaction import LogTransaction
 
 logger = structlog.get_logger(__name__)
@@ -30,11 +31,11 @@ T = TypeVar("T")
 
 
 class Registry:
-    def __init__(self) -> None:
+    def __init__(self, event_bus: EventBus) -> None:
         self.streams: dict[UUID, RunningStream] = {}
         self.lease = Lease(self.streams)
         self._upkeep = Upkeep(self.lease)
-        self._bus = bus.current()
+        self._bus = event_bus
         self.accepting = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._kept: set[asyncio.Task[Any]] = set()
@@ -189,5 +190,5 @@ def current() -> Registry:
     loop = asyncio.get_running_loop()
     registry = _registries.get(loop)
     if registry is None:
-        registry = _registries[loop] = Registry()
+        registry = _registries[loop] = Registry(bus.current())
     return registry

@@ -66,8 +66,8 @@ class RunningStream:
 
     async def run(self, is_here: Callable[[UUID], bool]) -> None:
         """The stream, from its acceptance to its end. `is_here`: whether this process runs the stream of that id."""
-        await self._bus.hub.join(self)
         try:
+            await self._bus.hub.join(self)
             if self._accepted.begun or await self._begin(is_here):
                 await self._answer()
         except Exception:

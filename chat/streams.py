@@ -34,27 +34,26 @@ async def stop(session_id: UUID, stream_id: UUID | None = None) -> bool:
     return await registry.current().stop(session_id, stream_id)
 
 
-async def stop_all(stream_ids: Collection[UUID]) -> int:
+async def stop_all(stream_ids: Collection[UUID], streams: registry.Registry | None = None) -> int:
     """Stops these streams; how many of them were unfinished."""
+    streams = streams or registry.current()
     stopped = 0
     for session_id, ids in (await in_thread(_by_session, stream_ids)).items():
         for stream_id in ids:
-            stopped += await stop(session_id, stream_id)
+            stopped += await streams.stop(session_id, stream_id)
     return stopped
 
 
 def stop_sync(stream_ids: Collection[UUID]) -> int:
     """`stop_all` for code that is not async. Outside the server the streams' process learns of it within 2 s."""
-    return async_to_sync(_stop_and_close)(stream_ids)
+    return async_to_sync(_stop_all_once)(stream_ids)
 
 
-async def _stop_and_close(stream_ids: Collection[UUID]) -> int:
-    own = not bus.exists()
-    try:
-        return await stop_all(stream_ids)
-    finally:
-        if own:
-            await bus.close_current()
+async def _stop_all_once(stream_ids: Collection[UUID]) -> int:
+    async with bus.for_this_call() as here:
+        # A registry that outlived the bus of one call would refuse every prompt after it.
+        streams = registry.current() if bus.exists() else registry.Registry(here)
+        return await stop_all(stream_ids, streams)
 
 
 def _by_session(stream_ids: Collection[UUID]) -> dict[UUID, list[UUID]]:

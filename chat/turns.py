@@ -146,12 +146,13 @@ def end(
     stream.duration_seconds = outcome.duration_seconds
     if stream.duration_seconds is None:
         stream.duration_seconds = max(0.0, (stream.ended_at - stream.created_at).total_seconds())
+    stream.lease_id = None  # only what runs refers to its process: a lease that ends has little to let go
     if stream.started_at is None:
         announce_late(log, stream)
         log.append(stream.session_id, wire.terminal(stream))
     else:
         turn = None if force else stream.turn
-        if log.append(stream.session_id, *entries, wire.terminal(stream), turn=turn) is None:
+        if log.append(stream.session_id, *entries, wire.terminal(stream, counted=not force), turn=turn) is None:
             raise TurnLost
         log.close_turn(stream.session_id, stream.turn)
     texts = [wire.token_text(data) for data in log.data_of(stream.session_id, stream.id, wire.TOKEN)]
