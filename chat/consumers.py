@@ -15,7 +15,7 @@ from chat.exceptions import ChatError, MethodNotAllowed, NotFound, Overloaded, S
 from chat.models import ChatSession, Stream
 from chat.prompt import parse_prompt
 from chat.snapshot import read_snapshot
-from chat.stream_state import EndReason
+from chat.stream_state import ENDED, EndReason
 from chat.threads import in_thread
 from chat.turns import Accepted
 from events import bus
@@ -24,6 +24,7 @@ from events.core import sse
 from events.core.event import Event
 from events.exceptions import BusClosed, EventsError, TooManyViewers
 from events.groups import Signal
+from events.viewer import Viewer
 
 logger = structlog.get_logger(__name__)
 
@@ -33,6 +34,7 @@ class ChatConsumer(EventStreamConsumer):
 
     method: str
     caller: Caller
+    not_asked = False  # the last heartbeat found no database to ask
 
     async def respond(self, body: bytes) -> None:
         try:
@@ -63,7 +65,16 @@ class ChatConsumer(EventStreamConsumer):
         return await in_thread(read_snapshot, self.session_id)
 
     async def allowed(self) -> bool:
-        return await in_thread(_still_allowed, self.caller, self.session_id)
+        try:
+            allowed = await in_thread(_still_allowed, self.caller, self.session_id)
+        except (DatabaseError, InterfaceError) as error:
+            if self.not_asked:
+                raise  # twice in a row: nobody can say any more
+            self.not_asked = True  # a short outage of the database is no reason to cut anybody off
+            logger.warning("storage_away", err=repr(error))
+            return True
+        self.not_asked = False
+        return allowed
 
     def header(self, name: bytes) -> str:
         """The request's header, or ""."""
@@ -144,8 +155,13 @@ class Prompt(ChatConsumer):
         if self.stream is not None and not self.ended and self.stream.on_disconnect == Stream.OnDisconnect.CANCEL:
             registry.current().tell_to_stop(self.session_id, [self.stream.id], EndReason.DISCONNECTED)
 
-    async def snapshot(self) -> tuple[int, dict[str, Any]]:
-        raise EventsError("What this stream sent is no longer stored.")  # a broken connection: read the session
+    async def catch_up(self, viewer: Viewer) -> bool:
+        """The events of a stream that is asked for again may be gone: its message and its end are what is left."""
+        left = await in_thread(_what_is_left, UUID(self.stream_hex))
+        if left is None:
+            raise EventsError("What this stream sent is no longer stored.")
+        await self.send_body(left, more_body=False)
+        return False
 
     def wants(self, event: Event) -> bool:
         return event.stream_id == self.stream_hex
@@ -191,6 +207,17 @@ def _own(caller: Caller, session_id: UUID) -> None:
     session = ChatSession.objects.filter(id=session_id).first()
     if session is None or not caller.owns(session):
         raise NotFound
+
+
+def _what_is_left(stream_id: UUID) -> bytes | None:
+    """A stream as two frames without ids; None while it runs."""
+    stream = Stream.objects.select_related("message").get(id=stream_id)
+    if stream.state not in ENDED or stream.message_id is None:
+        return None
+    text = "" if stream.message is None else stream.message.text
+    token = sse.encode_frame(wire.TOKEN, wire.token_encoder(stream.id, stream.message_id)(text)) if text else b""
+    end = wire.terminal(stream)
+    return token + sse.encode_frame(end.type, end.data)
 
 
 def _still_allowed(caller: Caller, session_id: UUID) -> bool:

@@ -16,6 +16,7 @@ from events import bus
 from events.conf import conf
 from events.core import sse
 from events.core.event import Event, encode_data
+from events.exceptions import StorageUnavailable
 from events.groups import Signal
 from events.viewer import Delivered, Lost, Viewer
 
@@ -25,6 +26,8 @@ SSE_HEADERS = [
     (b"x-accel-buffering", b"no"),
     (b"x-content-type-options", b"nosniff"),
 ]
+
+_READ_AGAIN_SECONDS = 1.0
 
 Receive = Callable[[], Awaitable[Any]]
 
@@ -94,6 +97,11 @@ class EventStreamConsumer(LongResponseConsumer):
         """Asked again on each heartbeat: what was allowed on opening may be no more."""
         return True
 
+    async def catch_up(self, viewer: Viewer) -> bool:
+        """The log has the next event no more: a snapshot takes the place of what the viewer had. False: it was all."""
+        await self._send_snapshot(viewer, reset=True)
+        return True
+
     def wants(self, event: Event) -> bool:
         """Whether this viewer is given the event."""
         return True
@@ -119,7 +127,7 @@ class EventStreamConsumer(LongResponseConsumer):
         await self.send_headers(status=200, headers=SSE_HEADERS)
         await self.send_body(sse.RETRY, more_body=True)  # nothing is on the wire before the first body
         if snapshot:
-            await self._send_snapshot(viewer, reset=snapshot == "reset")
+            sent_bytes += await self._send_snapshot(viewer, reset=snapshot == "reset")
         beat = loop.time() + conf.heartbeat_seconds
         timer, ends = loop.call_at(beat, viewer.wake), loop.call_at(closes_at, viewer.wake)
         try:
@@ -134,9 +142,15 @@ class EventStreamConsumer(LongResponseConsumer):
                     await self._send_ping(viewer)
                     beat = loop.time() + conf.heartbeat_seconds
                     timer = loop.call_at(beat, viewer.wake)
-                delivered = await viewer.next()
+                try:
+                    delivered = await viewer.next()
+                except StorageUnavailable:  # what it has been given stays; what comes is read when it can be
+                    viewer.on_loss()
+                    await asyncio.sleep(_READ_AGAIN_SECONDS)
+                    continue
                 if isinstance(delivered, Lost):
-                    sent_bytes += await self._send_snapshot(viewer, reset=True)
+                    if not await self.catch_up(viewer):
+                        return
                     continue
                 frames, last = self._frames(delivered)
                 if frames:
