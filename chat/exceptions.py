@@ -99,12 +99,6 @@ class IdempotencyMismatch(ChatError):
     status, code = 422, "idempotency_mismatch"
 
 
-class RateLimited(ChatError):
-    """Too many requests; wait a little."""
-
-    status, code, retry_after_seconds = 429, "rate_limited", 1
-
-
 class ShuttingDown(ChatError):
     """The server is shutting down; try again in a moment."""
 

@@ -16,7 +16,7 @@ from chat.schemas import ErrorBody, StreamAccepted
 _EVENTS = {"text/event-stream": {"schema": {"type": "string", "description": "server-sent events"}}}
 _STREAM = {"responses": {200: {"description": "With `Accept: text/event-stream`", "content": _EVENTS}}}
 _VIEW = {"responses": {200: {"description": "Everything that happens in the session", "content": _EVENTS}}}
-_REFUSALS: Any = {frozenset({400, 401, 403, 404, 413, 415, 429, 503}): ErrorBody}
+_REFUSALS: Any = {frozenset({400, 401, 403, 404, 413, 415, 503}): ErrorBody}
 _IDEMPOTENCY_KEY: Any = Header("", alias="Idempotency-Key", max_length=200)
 _CURSOR: Any = Query(None, ge=0)
 _LAST_EVENT_ID: Any = Header(None, alias="Last-Event-ID", ge=0)

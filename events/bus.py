@@ -1,6 +1,7 @@
 """The event bus of one process: `publish` stores an event and tells every viewer, whatever process they are in.
 
-One bus belongs to one event loop; `current()` makes it on first use, since Daphne has no lifespan (`traps.md` 21).
+One bus belongs to one event loop; `current()` makes it on first use, since Daphne sends no lifespan events
+(django/daphne#570).
 """
 
 import asyncio

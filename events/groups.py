@@ -1,6 +1,6 @@
 """A session's group, and what travels through it: events and signals, as layer messages of one fixed type.
 
-Channels calls the handler that a message's `type` names, so nothing a client sent ever gets into it (`traps.md` 11).
+Channels calls the handler that a message's `type` names, so nothing a client sent ever gets into it.
 All values are text and integers: what every layer's serialiser carries unchanged.
 """
 

@@ -1,4 +1,4 @@
-"""The channel layer of a single process: Channels' own without its scans, copies and tasks (`traps.md` 7, 24-26)."""
+"""The channel layer of a single process: Channels' own without its scans, copies and tasks."""
 
 import asyncio
 import time

@@ -1,7 +1,7 @@
 """In which groups of the channel layer this process's one channel is: made to agree with those it wants to be in.
 
 The layer may be away, hang, or forget what it was told. So every call to it has a time limit, what failed is tried
-again every second, and the groups are joined anew every 60 s and after any error (`traps.md` 26, 32, 33).
+again every second, and the groups are joined anew every 60 s and after any error.
 """
 
 import asyncio

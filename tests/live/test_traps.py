@@ -1,4 +1,4 @@
-"""What plain Daphne lets a client or a failing view do to all others (`design.md` §11), against our server."""
+"""What plain Daphne lets a client or a failing view do to all others, against our server."""
 
 import threading
 import time
