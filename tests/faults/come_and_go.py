@@ -70,8 +70,8 @@ async def cycles(server: Server, key: str, count: int, seed: int) -> None:
     chance = Random(seed)
     async with Client(key) as client:
         sessions = [await client.new_session(server) for _ in range(AT_ONCE)]
-        for session in sessions:  # something to read, and something that goes on
-            await client.stream_id(server, session, "scripted:?tokens=1000000&rate=5")
+        for session in sessions:  # something to read, which does not grow meanwhile
+            await client.stream_id(server, session, "scripted:?tokens=500&rate=500")
 
         async def come_and_go(number: int) -> None:
             session = sessions[number % AT_ONCE]
@@ -86,8 +86,6 @@ async def cycles(server: Server, key: str, count: int, seed: int) -> None:
 
         for first in range(0, count, AT_ONCE):
             await asyncio.gather(*(come_and_go(number) for number in range(first, min(count, first + AT_ONCE))))
-        for session in sessions:
-            await client.stop(server, session)
 
 
 def main() -> int:

@@ -67,8 +67,8 @@ async def test_f14_lossy_link(linked: Cluster, network: Network, far: Client, sc
     scene = await scenes.begin(linked, a, far)
     await scene.watch(a)
     await scene.watch(a)
+    await scene.ask(a, f"scripted:?tokens={scenes.chance.randint(200, 300)}&rate=60")
     async with network.rule("limit rate over 32 kbytes/second drop", "numgen random mod 3 == 0 drop"):
-        await scene.ask(a, f"scripted:?tokens={scenes.chance.randint(40, 80)}&rate=60")
         await scene.watch(a)
         await scene.end(60)
     await scene.verdict(a)
