@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
-READERS = {"env", "_positive_float", "_positive_int", "_boolean"}
+READERS = re.compile(r"env|_number|_positive_\w+|_boolean")
 TRUTH = {"True": "true", "False": "false"}
 
 
@@ -16,20 +16,24 @@ def settings_read() -> dict[str, str]:
     """Each variable that `settings.py` reads, with its default as one would write it."""
     found: dict[str, str] = {}
     for node in ast.walk(ast.parse((PROJECT_DIR / "jarvis_site" / "settings.py").read_text())):
-        if isinstance(node, ast.Call) and _reader(node.func) in READERS and isinstance(node.args[0], ast.Constant):
-            found[str(node.args[0].value)] = _written(_default(node))
+        if isinstance(node, ast.BoolOp) and (name := _name(node.values[0])):  # read("NAME", …) or default
+            found[name] = _written(_value(node.values[1]))
+        elif (name := _name(node)) and isinstance(node, ast.Call):
+            found.setdefault(name, _written(_value([*node.args, *(each.value for each in node.keywords)][-1])))
     return found
 
 
-def _reader(function: ast.expr) -> str:
-    name = function.value if isinstance(function, ast.Attribute) else function
-    return name.id if isinstance(name, ast.Name) else ""
+def _name(node: ast.AST) -> str:
+    """The variable that this expression reads; empty if it reads none."""
+    if not isinstance(node, ast.Call) or not node.args or not isinstance(node.args[0], ast.Constant):
+        return ""
+    reader = node.func.value if isinstance(node.func, ast.Attribute) else node.func
+    return str(node.args[0].value) if isinstance(reader, ast.Name) and READERS.fullmatch(reader.id) else ""
 
 
-def _default(call: ast.Call) -> Any:
-    value = call.args[1] if len(call.args) > 1 else next(each.value for each in call.keywords if each.arg == "default")
+def _value(node: ast.expr) -> Any:
     try:
-        return eval(compile(ast.Expression(value), "settings.py", "eval"), {"__builtins__": {}})
+        return eval(compile(ast.Expression(node), "settings.py", "eval"), {"__builtins__": {}})
     except NameError:  # made from other settings
         return ""
 
