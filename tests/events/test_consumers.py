@@ -11,11 +11,12 @@ import pytest
 from asgiref.sync import sync_to_async
 from pytest_django import Settings
 
-from events import log_reading
+from events import consumers, log_reading
 from events.bus import EventBus
 from events.consumers import EventStreamConsumer, LongResponseConsumer
 from events.core import sse
 from events.core.event import Event
+from events.exceptions import StorageUnavailable
 from events.groups import Signal
 from events.hub import Hub
 from events.log_transaction import LogTransaction
@@ -232,6 +233,26 @@ async def test_something_is_on_the_wire_before_the_first_event(hub: Hub, bus: Ev
     connection = Connection(Following(bus, session_id))
     await until(lambda: connection.body)
     assert connection.frames == []
+    connection.leaves()
+    await connection.ended()
+
+
+async def test_a_log_that_cannot_be_read_for_a_moment_breaks_no_response_off(
+    hub: Hub, bus: EventBus, session_id: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumers, "_READ_AGAIN_SECONDS", 0.01)
+    read, failures = bus.log.read, [StorageUnavailable(), StorageUnavailable()]
+
+    async def fails_twice(*arguments: Any) -> log_reading.Page:
+        if failures:
+            raise failures.pop()
+        return await read(*arguments)
+
+    monkeypatch.setattr(bus.log, "read", fails_twice)
+    await bus.log.append(session_id, [entry("1")])
+    connection = Connection(Following(bus, session_id))
+    await connection.has(1)
+    assert failures == []
     connection.leaves()
     await connection.ended()
 
