@@ -16,6 +16,13 @@ def pytest_configure(config: pytest.Config) -> None:
     Console.emit = lambda self, record: None  # type: ignore[method-assign]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole folders need servers of their own: `make test-quick` leaves them out."""
+    for item in items:
+        if item.path.parent.name in {"browser", "cluster", "faults", "live"}:
+            item.add_marker("services")
+
+
 @pytest.fixture(autouse=True)
 def no_blocking_calls(request: pytest.FixtureRequest) -> Iterator[BlockBuster | None]:
     """In async tests a sleep, a lock, a file or a socket call on the loop raises `BlockingError`."""
