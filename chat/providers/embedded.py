@@ -33,6 +33,7 @@ class ModelFile(msgspec.Struct):
     key: str = ""
     model: str = ""
     state: str = "missing"  # no file; then "loading", "ready", "down"
+    message: str = ""  # what is wrong, for people
 
 
 def read_model_file(path: Path) -> ModelFile:
@@ -58,11 +59,11 @@ class EmbeddedProvider:
         if model.state == "loading":
             return [model.model]
         if model.state != "ready":
-            raise _not_running()
+            raise _not_running(model)
         try:
             return await self._client.models()
         except ProviderError as error:
-            raise _not_running() from error
+            raise _not_running(model) from error
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[list[Token] | Finish | Loading, None]:
         now = asyncio.get_running_loop().time
@@ -87,7 +88,7 @@ class EmbeddedProvider:
                     yield Loading()
                 state, state_since = seen, now()
             if now() - state_since > PATIENCE_SECONDS.get(state, 0) or now() - started > MAX_WAIT_SECONDS:
-                raise _not_running()
+                raise _not_running(model)
             await asyncio.sleep(poll_seconds)
             poll_seconds = min(2 * poll_seconds, MAX_POLL_SECONDS)
 
@@ -102,5 +103,5 @@ class EmbeddedProvider:
         return model
 
 
-def _not_running() -> ProviderError:
-    return ProviderError(EndReason.PROVIDER_UNAVAILABLE, NOT_RUNNING, retryable=True)
+def _not_running(model: ModelFile) -> ProviderError:
+    return ProviderError(EndReason.PROVIDER_UNAVAILABLE, model.message or NOT_RUNNING, retryable=True)

@@ -90,6 +90,15 @@ async def test_a_model_that_does_not_come_is_told_with_what_to_do(
     assert "python manage.py serve_model" in error.message
 
 
+async def test_what_is_wrong_with_the_model_is_told_in_its_own_words(
+    provider: EmbeddedProvider, model_file: Path, impatient: None
+) -> None:
+    text = json.dumps({"state": "down", "message": "There is no file at CHAT_MODEL_PATH=x."})
+    await asyncio.to_thread(model_file.write_text, text)
+    error = await failure(provider)
+    assert (error.code, error.message) == (EndReason.PROVIDER_UNAVAILABLE, "There is no file at CHAT_MODEL_PATH=x.")
+
+
 async def test_a_file_that_makes_no_sense_is_no_file(model_file: Path) -> None:
     await asyncio.to_thread(model_file.write_text, '{"url": 5}')
     assert (await asyncio.to_thread(embedded.read_model_file, model_file)).state == "missing"
