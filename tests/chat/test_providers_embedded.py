@@ -95,7 +95,7 @@ async def test_what_is_wrong_with_the_model_is_told_in_its_own_words(
 ) -> None:
     text = json.dumps({"state": "down", "message": "There is no file at CHAT_MODEL_PATH=x."})
     await asyncio.to_thread(model_file.write_text, text)
-    error = await failure(provider)
+    error, _ = await failure(provider, "Hello")
     assert (error.code, error.message) == (EndReason.PROVIDER_UNAVAILABLE, "There is no file at CHAT_MODEL_PATH=x.")
 
 
