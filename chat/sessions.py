@@ -8,10 +8,13 @@ from django.utils import timezone
 
 from chat import registry, turns, wire
 from chat.exceptions import NotFound
-from chat.models import ChatSession
-from chat.stream_state import EndReason
+from chat.models import ChatSession, Stream
+from chat.stream_state import UNFINISHED, EndReason
+from chat.threads import in_thread
 from events import bus
 from events.log_transaction import LogTransaction
+
+_LOOK_AGAIN_SECONDS = 0.02
 
 
 async def rename(session_id: UUID, title: str) -> None:
@@ -45,12 +48,15 @@ async def _delete(session_id: UUID) -> None:
         log.append(session_id, wire.session(title, deleted=True))
 
     stream_ids = await bus.current().transaction(hide)
-    streams = registry.current()
-    streams.tell_to_stop(session_id, stream_ids, EndReason.STOPPED)
-    here = [streams.streams[stream_id].ended.wait() for stream_id in stream_ids if stream_id in streams.streams]
+    registry.current().tell_to_stop(session_id, stream_ids, EndReason.STOPPED)
     try:
         async with asyncio.timeout(settings.CHAT_INTERRUPT_WAIT_SECONDS):
-            await asyncio.gather(*here)
+            while await in_thread(_runs, session_id):  # noqa: ASYNC110  (it may run in another process)
+                await asyncio.sleep(_LOOK_AGAIN_SECONDS)
     except TimeoutError:
         pass  # it ends when it can; who reads it sees the session's end first
     await bus.current().transaction(tell)
+
+
+def _runs(session_id: UUID) -> bool:
+    return Stream.objects.filter(session_id=session_id, state__in=UNFINISHED).exists()
