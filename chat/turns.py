@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
 from django.conf import settings
+from django.db import connection
 from django.utils import timezone
 
 from chat import wire
@@ -234,7 +235,13 @@ def _title(session: ChatSession, text: str) -> None:
 
 
 def _locked(stream_id: UUID) -> Stream:
-    return Stream.objects.select_for_update(of=("self",)).select_related("session", "prompt").get(id=stream_id)
+    """The stream, and its session to ourselves: what is read of them from here on stays so until the commit.
+
+    The lock is a statement of its own: one that waits for a lock reads the rows it joins as they were before.
+    """
+    if connection.features.has_select_for_update:  # SQLite has one writer anyway
+        list(ChatSession.objects.select_for_update().filter(streams=stream_id).values_list("id"))
+    return Stream.objects.select_related("session", "prompt").get(id=stream_id)
 
 
 def _begin(log: LogTransaction, stream: Stream) -> None:
