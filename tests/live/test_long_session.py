@@ -19,7 +19,7 @@ SUBJECTS = ["the sea", "a mountain village", "the history of bread", "how a cloc
 def with_model(embedded_model: EmbeddedModel, tmp_path: Path) -> Iterator[Server]:
     """`CHAT_MAX_TOKENS` bounds the time; the history fills the context all the same."""
     embedded_model.share_with(tmp_path)
-    with running_server(data_dir=tmp_path, env={"CHAT_MAX_TOKENS": "120"}) as server:
+    with running_server(data_dir=tmp_path, env={"CHAT_MAX_TOKENS": "80"}) as server:
         yield server
 
 
