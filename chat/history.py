@@ -53,9 +53,8 @@ def choose(messages: Sequence[ModelMessage], system_prompt: str, context_tokens:
         system = _shortened(system, context_tokens // 2)
         chosen.append(ModelMessage("system", system))
         room -= _cost(chosen)
-    talk = (message for message in present if message.role != "system")
-    turns = _turns(message for message, _ in groupby(talk))
-    return (*chosen, *_newest(turns, room))
+    talk = [message for message, _ in groupby(message for message in present if message.role != "system")]
+    return (*chosen, *_newest(_turns(talk), room))
 
 
 def halved(chosen: Sequence[ModelMessage]) -> tuple[ModelMessage, ...]:
@@ -87,7 +86,9 @@ def _newest(turns: list[list[ModelMessage]], room: int) -> list[ModelMessage]:
         cost = _cost(turn)
         if cost > room:
             if position == 0 or (position == 1 and room >= _WORTH_SHORTENING_TOKENS):
-                kept = _shortened_turn(turn, room) + kept
+                shortened = _shortened_turn(turn, room)
+                if position == 0 or _cost(shortened) <= room:  # the notes of many short messages may weigh more
+                    kept = shortened + kept
             break
         kept = turn + kept
         room -= cost

@@ -1,10 +1,13 @@
 """What every test shares: no blocking call on the event loop goes unseen."""
 
 import inspect
+import os
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
+from django.conf import settings
 
 from jarvis_site.logging import Console
 
@@ -14,6 +17,13 @@ pytest_plugins = ["tests.services"]
 def pytest_configure(config: pytest.Config) -> None:
     """The log's console thread writes past pytest's capture, even behind its summary; `system.log` has it all."""
     Console.emit = lambda self, record: None  # type: ignore[method-assign]
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # a safe one takes 0.3 s a log-in
+
+
+# The same examples in every run of CI: what they find is due to the change that is tested.
+hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)
+hypothesis.settings.register_profile("here", deadline=None)
+hypothesis.settings.load_profile("ci" if "CI" in os.environ else "here")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
