@@ -26,10 +26,13 @@ hypothesis.settings.register_profile("here", deadline=None)
 hypothesis.settings.load_profile("ci" if "CI" in os.environ else "here")
 
 
+_SLOW = {"test_make", "test_admin", "test_registry", "test_hub", "test_callers"}
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whole folders need servers of their own: `make test-quick` leaves them out."""
+    """Whole folders need servers of their own, or a minute: `make test-quick` leaves them out."""
     for item in items:
-        if item.path.parent.name in {"browser", "cluster", "faults", "live"}:
+        if item.path.parent.name in {"api", "browser", "cluster", "faults", "live"} or item.path.stem in _SLOW:
             item.add_marker("services")
 
 

@@ -38,7 +38,7 @@ def server() -> Iterator[PostgresServer]:
 def test_the_tests_pass_on_postgresql(server: PostgresServer, tmp_path: Path, tests: str) -> None:
     own = {"DATABASE_URL": server.url(tests), "JARVIS_DATA_DIR": str(tmp_path)}
     files = [f"tests/{tests}/{name}.py" for name in TESTS[tests]]
-    command = [sys.executable, "-m", "pytest", *files, "-q", "-m", "not services"]
+    command = [sys.executable, "-m", "pytest", *files, "-q"]
     run = subprocess.run(
         command, cwd=PROJECT_DIR, env=os.environ | own, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
