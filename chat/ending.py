@@ -41,11 +41,14 @@ async def end_answer(bus: EventBus, stream: Stream, publisher: BatchingPublisher
         _tell_unstored(bus, stream)
     trace = stream.trace_id.hex
     ended: Stream | None = None
+    failed = False
     while True:
         try:
             ended = await publisher.finish(line, work)
         except StorageUnavailable as error:
-            logger.info("event_buffer_cleanup_error", trace=trace, err=repr(error))
+            if not failed:  # an outage may last, and what is tried again every few seconds is one failure
+                failed = True
+                logger.info("event_buffer_cleanup_error", trace=trace, err=repr(error))
             outcome = replace(NOT_STORED, duration_seconds=outcome.duration_seconds)
             _tell_unstored(bus, stream)
             await asyncio.sleep(_STORE_AGAIN_SECONDS)

@@ -67,7 +67,7 @@ class BatchingPublisher:
         self._published = self._others_sent = 0
         self._unsent: Batch | None = None
         self._left: Batch | None = None
-        self._broken = self._closing = False
+        self._broken = self._closing = self._finishing = False
         self._waiter: asyncio.Future[None] | None = None
         self._deadline: float | None = None
         self._sent = asyncio.Event()
@@ -102,12 +102,14 @@ class BatchingPublisher:
     async def finish(self, line: str, work: Callable[[LogTransaction, Sequence[Entry]], T]) -> T:
         """Ends the flushing; then `work` gets what text is left as entries, to store it with the end of the stream.
 
-        `line` names the flush in the log (`flush_on_end`, `flush_on_cleanup`). Raises what the transaction raises;
-        may then be called again.
+        `line` names the flush in the log (`flush_on_end`, `flush_on_cleanup`), once. Raises what the transaction
+        raises; may then be called again.
         """
         await self._close()
         left = self._take_left()
-        self._logger.info(line, size=0 if left is None else left.size_bytes)
+        if not self._finishing:
+            self._finishing = True
+            self._logger.info(line, size=0 if left is None else left.size_bytes)
 
         def last_work(log: LogTransaction) -> T:
             if left is None:

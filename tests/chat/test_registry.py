@@ -6,7 +6,7 @@ import threading
 import pytest
 from pytest_django.fixtures import Settings
 
-from chat import registry, sessions, turns
+from chat import registry, sessions
 from chat.exceptions import NotFound, Overloaded, ShuttingDown
 from chat.models import Stream
 from chat.running_stream import RunningStream
@@ -14,7 +14,6 @@ from chat.stream_state import EndReason
 from chat.threads import in_thread
 from events import bus
 from events.groups import group_name
-from tests.chat.conftest import Logs
 from tests.chat.conversation import FOREVER, SHORT, SILENT, Conversation, busy_storage, until
 from tests.corpus import plain_text, problems
 
@@ -216,25 +215,6 @@ async def test_a_session_is_deleted_for_all_viewers_even_if_its_caller_leaves(ta
         deleting.cancel()
         await asyncio.gather(deleting, return_exceptions=True)
     await talk.until(lambda history: history[-1].type == "chat.session")
-
-
-async def test_a_stream_whose_end_cannot_be_stored_as_it_is_still_ends(
-    talk: Conversation, monkeypatch: pytest.MonkeyPatch, logs: Logs
-) -> None:
-    real, fails = turns.end, iter([True])
-
-    def fails_once(*args: object, **options: object) -> object:
-        if next(fails, False):
-            raise RuntimeError("this text cannot be stored")
-        return real(*args, **options)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(turns, "end", fails_once)
-    accepted = await talk.ask()
-    assert await talk.end_of(accepted) == "storage_error"
-    [line] = [line for line in logs if line["event"] == "event_buffer_cleanup_error"]
-    assert line["trace"] == accepted.stream.trace_id.hex
-    assert "this text cannot be stored" in line["err"]
-    assert await talk.end_of(await talk.ask()) == "completed"
 
 
 async def test_a_hundred_pairs_of_prompts_leave_nothing_behind(talk: Conversation) -> None:

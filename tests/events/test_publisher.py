@@ -524,3 +524,18 @@ async def test_a_stream_with_nothing_left_says_so(log: ScriptedLog, lines: Lines
         {"event": "flush_on_end", "log_level": "info", "size": 0},
         {"event": "cleanup_buffer", "log_level": "info"},
     ]
+
+
+async def test_an_end_that_is_tried_again_tells_its_lines_once(log: ScriptedLog, lines: Lines) -> None:
+    stream = Stream(log)
+    await stream.write("ab", 0.001)
+    log.failures = [StorageUnavailable() for _ in range(3)]
+    for _ in range(3):
+        with pytest.raises(StorageUnavailable):
+            await stream.finish()
+    await stream.finish()
+    assert [line for line in shown(lines, stream) if line["log_level"] == "info"] == [
+        {"event": "cleanup_flush_task", "log_level": "info"},
+        {"event": "flush_on_end", "log_level": "info", "size": 1},
+        {"event": "cleanup_buffer", "log_level": "info"},
+    ]
