@@ -4,18 +4,21 @@ Each process raises the counter of its own row every 2 s, and looks at those of 
 moved for 6 s of the observer's own monotonic time, while the observer's own renewals went well, belongs to a dead
 process; so does one whose process is gone from this very host. Its streams end with `worker_lost`, their text as
 viewers saw it; should it wake up, the log refuses its writes.
+
+A living process compares too, with each renewal: what the database says it runs, and what it does run.
 """
 
 import asyncio
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Set
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 from uuid import UUID, uuid4
 
 import structlog
-from django.db.models import F
+from django.db.models import F, QuerySet
 
 from chat import models, turns
 from chat.running_stream import RunningStream
@@ -33,6 +36,13 @@ DEAD_SECONDS = 6.0
 _LOST = "The server process that was answering has gone. What it had written is kept; ask again."
 
 
+class Renewal(NamedTuple):
+    """`unfinished`: this process's streams, each with the reason for which it is to stop, or ""."""
+
+    unfinished: dict[UUID, str]
+    counters: dict[UUID, int]  # of the other leases
+
+
 class Lease:
     """This process's lease: taken with its first viewer or prompt, unless it is started before."""
 
@@ -40,6 +50,7 @@ class Lease:
         self._streams = streams
         self._id: UUID | None = None
         self._seen: dict[UUID, tuple[int, float]] = {}  # counter of another, and since when it stands there
+        self._missed: set[UUID] = set()  # in the database or here, but not in both, at the last renewal
         self._looked = self._renewed = 0.0
         self._task: asyncio.Task[None] | None = None
         self._taking = asyncio.Lock()
@@ -104,11 +115,26 @@ class Lease:
         if renewal is None:
             await self._declared_dead()
             return
-        to_stop, counters = renewal
-        for stream_id, reason in to_stop:
-            if running := self._streams.get(stream_id):
+        for stream_id, reason in renewal.unfinished.items():
+            if reason and (running := self._streams.get(stream_id)):
                 running.stop(EndReason(reason))
-        await self._end_what_is_left(self._dead(counters))
+        await self._end_strays(renewal.unfinished.keys())
+        await self._end_what_is_left(self._dead(renewal.counters))
+
+    async def _end_strays(self, stored: Set[UUID]) -> None:
+        """Streams that are unfinished in the database alone, or here alone, at two renewals running: once may be chance.
+
+        A prompt is accepted, or an end stored, a moment before this process knows of it. But a commit may have been
+        taken for failed, an end may have failed for good, and whoever deletes rows may reach nobody here.
+        """
+        missed = stored ^ self._streams.keys()
+        strays, self._missed = missed & self._missed, missed
+        for stream_id in strays & self._streams.keys():
+            self._streams[stream_id].stop(EndReason.INTERRUPTED)
+        if here_no_more := strays & stored:
+            for stream in await bus.current().transaction(partial(_end_strays, here_no_more)):
+                log_end(stream)
+            logger.error("streams_lost", streams=len(here_no_more))
 
     def _dead(self, counters: dict[UUID, int]) -> list[UUID]:
         now = asyncio.get_running_loop().time()
@@ -132,6 +158,7 @@ class Lease:
         """Others saw no renewal for long (this process was stopped, say), and have ended its streams."""
         logger.warning("lease_lost", lease=str(self._id), streams=len(self._streams))
         self._id = await bus.current().transaction(_take)
+        self._missed = set()
         for running in list(self._streams.values()):
             running.stop(EndReason.INTERRUPTED)
 
@@ -160,12 +187,12 @@ def _release(lease_id: UUID, log: LogTransaction) -> None:
         models.Lease.objects.filter(id=lease_id).delete()
 
 
-def _renew(lease_id: UUID, log: LogTransaction) -> tuple[list[tuple[UUID, str]], dict[UUID, int]] | None:
+def _renew(lease_id: UUID, log: LogTransaction) -> Renewal | None:
     if not models.Lease.objects.filter(id=lease_id).update(counter=F("counter") + 1):
         return None
-    stops = models.Stream.objects.filter(lease_id=lease_id, state__in=UNFINISHED).exclude(stop_requested="")
+    unfinished = _unfinished().filter(lease_id=lease_id)
     others = models.Lease.objects.exclude(id=lease_id)
-    return list(stops.values_list("id", "stop_requested")), dict(others.values_list("id", "counter"))
+    return Renewal(dict(unfinished.values_list("id", "stop_requested")), dict(others.values_list("id", "counter")))
 
 
 def _gone(log: LogTransaction) -> list[UUID]:
@@ -175,11 +202,24 @@ def _gone(log: LogTransaction) -> list[UUID]:
 
 
 def _end_all(lease_id: UUID, log: LogTransaction) -> list[models.Stream]:
-    left = models.Stream.objects.filter(lease_id=lease_id, state__in=UNFINISHED).order_by("session_id", "turn")
+    ended = _end_lost(_unfinished().filter(lease_id=lease_id), log)
+    models.Lease.objects.filter(id=lease_id).delete()
+    return ended
+
+
+def _end_strays(stream_ids: Collection[UUID], log: LogTransaction) -> list[models.Stream]:
+    return _end_lost(_unfinished().filter(id__in=stream_ids), log)
+
+
+def _end_lost(left: QuerySet[models.Stream], log: LogTransaction) -> list[models.Stream]:
     lost = Outcome(EndReason.WORKER_LOST, _LOST, retryable=True)
     ended = [turns.end(log, stream.id, lost, force=True) for stream in left]
-    models.Lease.objects.filter(id=lease_id).delete()
     return [stream for stream in ended if stream is not None]
+
+
+def _unfinished() -> QuerySet[models.Stream]:
+    """In the order in which they may end."""
+    return models.Stream.objects.filter(state__in=UNFINISHED).order_by("session_id", "turn")
 
 
 def _host() -> str:

@@ -177,6 +177,43 @@ async def test_a_stop_that_nobody_was_told_of_is_read_with_the_renewal(talk: Con
     assert await talk.end_of(accepted) == "stopped"
 
 
+async def test_what_this_process_should_run_but_does_not_is_ended(talk: Conversation, quick: None, logs: Logs) -> None:
+    """Its commit was taken for failed, say: nobody else would ever end it, and its session would be busy for ever."""
+    other = await Conversation.begin()
+    runs = await other.ask_and_hear()
+    stray = await accepted_elsewhere(talk, await registry.current().lease.held())
+    await say(stray, "what it had said")
+    assert await talk.end_of(stray) == "worker_lost"
+    assert ends(logs) == [(stray.stream.trace_id.hex, "worker_lost", True)]
+    stored = await talk.stored(stray)
+    assert (stored.message and stored.message.text) == "what it had said"
+    assert await talk.end_of(await talk.ask(if_busy="reject")) == "completed"
+    assert other.history.end_of(runs.stream.id) == ""
+    await other.leave()
+
+
+async def test_a_stream_that_is_unfinished_at_one_renewal_only_is_not_lost(talk: Conversation) -> None:
+    """The moment between a prompt's commit and its registration."""
+    lease = registry.current().lease
+    accepted = await accepted_elsewhere(talk, await lease.held())
+    await lease._end_strays({accepted.stream.id})
+    assert (await talk.stored(accepted)).state == "thinking"
+    await lease._end_strays(set())
+    await lease._end_strays({accepted.stream.id})
+    assert (await talk.stored(accepted)).state == "thinking"
+    await lease._end_strays({accepted.stream.id})
+    assert await talk.end_of(accepted) == "worker_lost"
+
+
+async def test_what_ended_elsewhere_unheard_stops_here(talk: Conversation, quick: None) -> None:
+    """The model says nothing, so that no write would be refused."""
+    accepted = await talk.ask(SILENT)
+    lost = Outcome(EndReason.INTERRUPTED)
+    await bus.current().transaction(partial(turns.end, stream_id=accepted.stream.id, outcome=lost, force=True))
+    await until(lambda: not registry.current().streams)
+    assert talk.history.of(accepted.stream.id).kinds() == ["thinking", "prompt", "end"]
+
+
 async def test_a_lease_ends_with_its_process(talk: Conversation) -> None:
     await talk.end_of(await talk.ask())
     await registry.current().drain(0.1)
