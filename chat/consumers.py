@@ -14,6 +14,7 @@ from chat.ending import STORAGE_ERROR
 from chat.exceptions import ChatError, MethodNotAllowed, NotFound, Overloaded, ShuttingDown
 from chat.models import ChatSession, Stream
 from chat.prompt import parse_prompt
+from chat.schemas import StreamAccepted
 from chat.snapshot import read_snapshot
 from chat.stream_state import ENDED, EndReason
 from chat.threads import in_thread
@@ -178,18 +179,11 @@ class Prompt(ChatConsumer):
 
     async def _accepted(self, accepted: Accepted) -> None:
         stream = accepted.stream
-        data = {
-            "stream_id": str(stream.id),
-            "message_id": _text(stream.message_id),
-            "prompt_id": _text(stream.prompt_id),
-            "seq": accepted.seq,
-        }
-        await self.send_json(202, data, {"Location": f"/api/sessions/{self.session_id}/streams/{stream.id}/"})
-
-
-def _text(id: UUID | None) -> str | None:
-    """None: asked for again after it was rolled back."""
-    return None if id is None else str(id)
+        data = StreamAccepted(
+            stream_id=stream.id, message_id=stream.message_id, prompt_id=stream.prompt_id, seq=accepted.seq
+        )
+        location = f"/api/sessions/{self.session_id}/streams/{stream.id}/"
+        await self.send_json(202, data.model_dump(mode="json"), {"Location": location})
 
 
 def _refusal(error: Exception) -> ChatError:

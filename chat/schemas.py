@@ -48,10 +48,13 @@ class Stop(RequestBody):
     stream_id: UUID | None = Field(default=None, description="only this stream; without it, whatever runs or waits")
 
 
+RolledBack = Annotated[UUID | None, Field(description="null: asked for again after it was rolled back")]
+
+
 class StreamAccepted(BaseModel):
     stream_id: UUID
-    message_id: UUID
-    prompt_id: UUID
+    message_id: RolledBack
+    prompt_id: RolledBack
     seq: int = Field(description="the head of the event log before the stream's first event: read on from here")
 
 

@@ -50,6 +50,12 @@ def test_the_prompts_schema_is_the_consumers() -> None:
     assert "prompt" in document()["components"]["schemas"]["PromptIn"]["required"]
 
 
+def test_a_prompt_that_was_rolled_back_has_no_messages_to_name() -> None:
+    fields = document()["components"]["schemas"]["StreamAccepted"]["properties"]
+    nullable = {name for name, field in fields.items() if {"type": "null"} in field.get("anyOf", ())}
+    assert nullable == {"message_id", "prompt_id"}
+
+
 def references(value: Any) -> set[str]:
     if isinstance(value, dict):
         own = {value["$ref"]} if "$ref" in value else set()

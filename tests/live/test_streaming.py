@@ -2,6 +2,7 @@
 
 import pytest
 
+from chat.schemas import StreamAccepted
 from tests.corpus import hostile_text, plain_text
 from tests.live.site import FOREVER, SHORT, SILENT, Site
 
@@ -43,6 +44,17 @@ async def test_who_does_not_want_to_wait_gets_202_and_reads_on_from_there(site: 
         assert viewer.history.problems(after=reply.data["seq"]) == []
         stream = (await client.send("GET", reply.headers["Location"])).data
         assert (stream["state"], stream["reason"], stream["tokens"]) == ("completed", "completed", 20)
+
+
+async def test_a_prompt_sent_again_after_its_rollback_is_answered_as_the_schema_says(site: Site) -> None:
+    async with site.client() as client:
+        session = await client.new_session()
+        first = (await client.prompt(session, FOREVER, key="once")).data
+        other = (await client.prompt(session, SHORT, if_busy="rollback")).data
+        await client.follow(session, 0).until_end(other["stream_id"])
+        again = await client.prompt(session, FOREVER, key="once")
+        assert (again.status, again.data) == (202, {**first, "message_id": None, "prompt_id": None})
+        assert [StreamAccepted.model_validate(data).seq for data in (first, other, again.data)] == [0, other["seq"], 0]
 
 
 @pytest.mark.parametrize("header", [True, False], ids=["Last-Event-ID", "after"])
