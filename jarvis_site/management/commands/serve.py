@@ -92,7 +92,7 @@ def _refuse_unmigrated() -> None:
     try:
         executor = MigrationExecutor(connection)
         if executor.migration_plan(executor.loader.graph.leaf_nodes()):
-            raise CommandError("The database is not migrated: run `python manage.py migrate` first.")
+            raise CommandError("The database is not migrated: run `prepare` or `migrate` first, as you run `serve`.")
     except DatabaseError as error:
         raise CommandError(f"The database cannot be used: {error}") from None
     finally:
