@@ -17,7 +17,8 @@ from chat.providers.openai_compatible import Endpoint, OpenAICompatibleProvider
 from chat.stream_state import EndReason
 
 NOT_RUNNING = (
-    "The embedded model is not running: start it with `python manage.py serve_model`, or set CHAT_PROVIDER_URL."
+    "The embedded model is not running: start it with `.venv/bin/python manage.py serve_model`, "
+    "or set CHAT_PROVIDER_URL."
 )
 # How long a prompt waits in each state, in seconds. Web and model start together, so the file may come a little later.
 PATIENCE_SECONDS = {"loading": 120.0, "missing": 10.0, "down": 5.0, "unreachable": 3.0}
