@@ -7,7 +7,7 @@ class ChatConfig(AppConfig):
     verbose_name = "Chat"
 
     def ready(self) -> None:
-        from chat import checks  # its models are ready only now
+        from chat import checks, deletion  # noqa: F401  (its models are ready only now; deletion listens)
 
         register(checks.check_policy)
         register(checks.check_provider)

@@ -122,7 +122,7 @@ class Lease:
         await self._end_what_is_left(self._dead(renewal.counters))
 
     async def _end_strays(self, stored: Set[UUID]) -> None:
-        """Streams that are unfinished in the database alone, or here alone, at two renewals running: once may be chance.
+        """Streams that are unfinished in the database alone, or here alone, at two renewals running: one may be chance.
 
         A prompt is accepted, or an end stored, a moment before this process knows of it. But a commit may have been
         taken for failed, an end may have failed for good, and whoever deletes rows may reach nobody here.

@@ -119,8 +119,8 @@ class RunningStream:
         ended_here = {stream.id for stream in begun.ended}
         for stream in begun.ended:
             log_end(stream)
-        self.stream = begun.stream
-        if begun.stream.reason:
+        self.stream = begun.stream or self.stream
+        if begun.stream is None or begun.stream.reason:
             self._ending = True
             return False
         for before in self._accepted.before:

@@ -58,9 +58,9 @@ class Outcome:
 
 @dataclass(slots=True)
 class Begun:
-    """`stream` has its turn, or has ended without one. `ended`: the streams that this transaction ended."""
+    """`stream` has its turn, has ended without one, or was deleted (None). `ended`: whom this transaction ended."""
 
-    stream: Stream
+    stream: Stream | None
     ended: list[Stream] = field(default_factory=list)
 
 
@@ -97,7 +97,7 @@ def begin(log: LogTransaction, stream_id: UUID, *, force: bool) -> Begun | None:
     """
     stream = _locked(stream_id)
     begun = Begun(stream)
-    if stream.state in ENDED:
+    if stream is None or stream.state in ENDED:
         return begun
     older = stream.session.streams.filter(state__in=UNFINISHED, turn__lt=stream.turn).order_by("turn")
     for other in older:
@@ -108,8 +108,8 @@ def begin(log: LogTransaction, stream_id: UUID, *, force: bool) -> Begun | None:
     if stream.rollback_from is not None:
         roll_back(log, stream)
     if stream.stop_requested:
-        begun.stream = end(log, stream.id, Outcome(EndReason(stream.stop_requested))) or stream
-        begun.ended.append(begun.stream)
+        begun.stream = stream = end(log, stream.id, Outcome(EndReason(stream.stop_requested))) or stream
+        begun.ended.append(stream)
     else:
         _begin(log, stream)
     return begun
@@ -130,13 +130,13 @@ def first_token(stream: Stream, seconds: float) -> Callable[[LogTransaction], Se
 def end(
     log: LogTransaction, stream_id: UUID, outcome: Outcome, entries: Sequence[Entry] = (), *, force: bool = False
 ) -> Stream | None:
-    """The stream's last text, its terminal event, its message and its state; None if it has ended before.
+    """The stream's last text, its terminal event, its message and its state; None if it has ended before, or is gone.
 
     The message is what the log holds: exactly what viewers were given. Raises TurnLost if a newer turn has the log;
     `force` is for those who end what another process left, and does not mind.
     """
     stream = _locked(stream_id)
-    if stream.state in ENDED:
+    if stream is None or stream.state in ENDED:
         return None
     state = end_state(outcome.reason)
     assert state in NEXT[StreamState(stream.state)]
@@ -234,14 +234,16 @@ def _title(session: ChatSession, text: str) -> None:
 # --- parts of beginning and ending ---
 
 
-def _locked(stream_id: UUID) -> Stream:
+def _locked(stream_id: UUID) -> Stream | None:
     """The stream, and its session to ourselves: what is read of them from here on stays so until the commit.
+
+    None: its user was deleted, and all that was theirs with them (`deletion.py`).
 
     The lock is a statement of its own: one that waits for a lock reads the rows it joins as they were before.
     """
     if connection.features.has_select_for_update:  # SQLite has one writer anyway
         list(ChatSession.objects.select_for_update().filter(streams=stream_id).values_list("id"))
-    return Stream.objects.select_related("session", "prompt").get(id=stream_id)
+    return Stream.objects.select_related("session", "prompt").filter(id=stream_id).first()
 
 
 def _begin(log: LogTransaction, stream: Stream) -> None:

@@ -1,4 +1,4 @@
-"""What grows is bounded: old events, deleted sessions and idempotency keys go, a few at a time.
+"""What grows is bounded: old events, deleted sessions, expired log-ins and idempotency keys go, a few at a time.
 
 Of all processes the one whose lease comes first does it. That is only thrift: twice does no harm.
 """
@@ -87,6 +87,8 @@ async def _prune() -> int:
                 first_kept = await in_thread(_first_kept, log)
                 if first_kept > log.oldest:
                     pruned += await _delete_events(log.session_id, first_kept)
+        if left_behind := await in_thread(_without_session, [log.session_id for log in logs if not log.oldest]):
+            await bus.current().transaction(partial(_delete_heads, left_behind))
     return pruned
 
 
@@ -115,6 +117,12 @@ def _first_kept(log: retention.StoredLog) -> int:
     return retention.first_kept(log, list(unfinished), time.time())
 
 
+def _without_session(session_ids: list[UUID]) -> list[UUID]:
+    """Those whose session was deleted with its user; their last event told it to their viewers."""
+    present = ChatSession.objects.filter(id__in=session_ids).values_list("id", flat=True)
+    return list(set(session_ids) - set(present))
+
+
 def _purgeable() -> list[UUID]:
     """Sessions that were deleted, and whose streams have all ended."""
     until = timezone.now() - timedelta(seconds=min(PURGE_AFTER_SECONDS, settings.EVENTS_RETENTION_SECONDS))
@@ -135,6 +143,11 @@ def _delete_messages(session_id: UUID, log: LogTransaction) -> int:
     Stream.objects.filter(session_id=session_id, turn__lte=part[-1] // 2).delete()
     Message.objects.filter(session_id=session_id, position__lte=part[-1]).delete()
     return len(part)
+
+
+def _delete_heads(session_ids: list[UUID], log: LogTransaction) -> None:
+    for session_id in session_ids:
+        retention.delete_head(log, session_id)
 
 
 def _delete_session(session_id: UUID, log: LogTransaction) -> int:
