@@ -29,6 +29,10 @@ from events.log_transaction import LogTransaction
 logger = structlog.get_logger(__name__)
 T = TypeVar("T")
 
+# Of the grace. The server's own patience ends with all of it, and the viewers and the bus, who come after, need the
+# rest: even if the storage is away, so that neither the streams' ends nor the lease's can be stored.
+_FINISHING, _ENDING, _RELEASING = 0.6, 0.2, 0.1
+
 
 class Registry:
     def __init__(self, event_bus: EventBus) -> None:
@@ -98,19 +102,26 @@ class Registry:
             self._bus.signal(session_id, STOP, " ".join([reason.value, *elsewhere]))
 
     async def drain(self, grace_seconds: float) -> None:
-        """Takes no more prompts; gives the running streams most of the grace to finish, then ends them `shutdown`."""
+        """Takes no more prompts; gives the running streams most of the grace to finish, then ends them `shutdown`.
+
+        Leaves the last part of the grace to its caller, whatever fails.
+        """
         self._draining = True
         logger.info("draining", streams=len(self.streams))
-        await self._quiet(grace_seconds * 0.7)
+        await self._quiet(grace_seconds * _FINISHING)
         self._ending = True
         for running in list(self.streams.values()):
             running.stop(EndReason.SHUTDOWN)
-        await self._quiet(grace_seconds * 0.3)
+        await self._quiet(grace_seconds * _ENDING)
         for task in self._tasks:
             logger.error("stream_left_behind", task=task.get_name())
             task.cancel()
         await self._upkeep.stop()
-        await self.lease.release()
+        try:
+            async with asyncio.timeout(grace_seconds * _RELEASING):
+                await self.lease.release()
+        except TimeoutError:
+            logger.warning("lease_not_released", err="the storage takes too long")  # others see that nobody renews it
 
     # --- inside ---
 

@@ -216,7 +216,7 @@ async def test_what_ended_elsewhere_unheard_stops_here(talk: Conversation, quick
 
 async def test_a_lease_ends_with_its_process(talk: Conversation) -> None:
     await talk.end_of(await talk.ask())
-    await registry.current().drain(0.1)
+    await registry.current().drain(1.0)
     assert await leases_left() == []
     assert await in_thread(Stream.objects.filter(lease=None).exists)
 

@@ -181,6 +181,14 @@ async def test_draining_lets_streams_finish_and_then_ends_them(talk: Conversatio
     await other.leave()
 
 
+async def test_what_cannot_be_stored_while_draining_takes_no_time_from_what_comes_after(talk: Conversation) -> None:
+    accepted = await talk.ask_and_hear()
+    with busy_storage():
+        async with asyncio.timeout(2.0):
+            await registry.current().drain(2.0)
+        assert talk.history.end_of(accepted.stream.id) == ""
+
+
 @pytest.mark.parametrize("grace_seconds", [0.5, 1.1], ids=["at the last moment", "in time"])
 async def test_a_prompt_accepted_while_the_process_drains_is_ended_with_it(
     talk: Conversation, grace_seconds: float
