@@ -11,7 +11,7 @@ from django.db import DatabaseError, InterfaceError
 from chat import registry, streams, wire
 from chat.callers import Caller, identify, still_allowed
 from chat.ending import STORAGE_ERROR
-from chat.exceptions import ChatError, MethodNotAllowed, NotFound, Overloaded, ShuttingDown
+from chat.exceptions import ChatError, Forbidden, MethodNotAllowed, NotFound, Overloaded, ShuttingDown
 from chat.models import ChatSession, Stream
 from chat.prompt import parse_prompt
 from chat.schemas import StreamAccepted
@@ -22,7 +22,7 @@ from chat.turns import Accepted
 from events import bus
 from events.consumers import EventStreamConsumer
 from events.core import sse
-from events.core.event import Event
+from events.core.event import Event, encode_data
 from events.exceptions import BusClosed, EventsError, TooManyViewers
 from events.groups import Signal
 from events.viewer import Viewer
@@ -125,7 +125,7 @@ class Prompt(ChatConsumer):
     method = "POST"
     limited = False  # it cannot be resumed
     stream: Stream | None = None
-    stream_hex = ""
+    stream_hex = message_id = ""
     ended = False
 
     async def answer(self, body: bytes) -> None:
@@ -144,7 +144,7 @@ class Prompt(ChatConsumer):
         self.viewer = viewer = bus.current().viewer(self.session_id, 0)
         await viewer.join()  # before the prompt, so that nothing of its stream is missed
         accepted = await streams.answer(request)
-        self.stream_hex = accepted.stream.id.hex
+        self.stream_hex, self.message_id = accepted.stream.id.hex, str(accepted.stream.message_id)
         if not accepted.repeated:  # who asks again did not start it
             self.stream = accepted.stream
         viewer.start_at(accepted.seq, read_log=accepted.repeated)
@@ -155,6 +155,14 @@ class Prompt(ChatConsumer):
         await super().disconnect()
         if self.stream is not None and not self.ended and self.stream.on_disconnect == Stream.OnDisconnect.CANCEL:
             registry.current().tell_to_stop(self.session_id, [self.stream.id], EndReason.DISCONNECTED)
+
+    async def dismiss(self) -> None:
+        """It cannot come back, and must not take the end of its response for that of the answer."""
+        error = Forbidden("This is no longer allowed: the API key was revoked, or the log-in has ended.")
+        data = {"code": error.code, "message": error.message, "retryable": False}
+        ids = {"stream_id": str(UUID(self.stream_hex)), "message_id": self.message_id}
+        await self.send_body(sse.encode_frame(wire.ERROR, encode_data({**ids, **data})), more_body=True)
+        raise error
 
     async def catch_up(self, viewer: Viewer) -> bool:
         """The events of a stream that is asked for again may be gone: its message and its end are what is left."""

@@ -102,6 +102,9 @@ class EventStreamConsumer(LongResponseConsumer):
         await self._send_snapshot(viewer, reset=True)
         return True
 
+    async def dismiss(self) -> None:
+        """`allowed` has said no: the response ends cleanly, for its client comes back and is told why. May raise."""
+
     def wants(self, event: Event) -> bool:
         """Whether this viewer is given the event."""
         return True
@@ -138,6 +141,7 @@ class EventStreamConsumer(LongResponseConsumer):
                         return
                 if loop.time() >= beat:
                     if not await self.allowed():
+                        await self.dismiss()
                         break
                     await self._send_ping(viewer)
                     beat = loop.time() + conf.heartbeat_seconds

@@ -1,6 +1,8 @@
 """Many viewers of one session, early and late, steady and limited: all read the same bytes."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Iterator
 from random import Random
 
@@ -9,6 +11,7 @@ import pytest
 from events.core.sse import RETRY
 from tests.client import Viewer
 from tests.corpus import plain_text
+from tests.live.server import PROJECT, environment
 from tests.live.site import FOREVER, SHORT, Site, running_site
 
 PROMPT = "scripted:?tokens=100&rate=50"
@@ -103,6 +106,35 @@ async def test_a_viewer_whose_session_is_gone_is_let_go_at_the_next_heartbeat(im
             lambda lines: any(line.fields["session"] == session for line in lines), "stream_end"
         )
         assert [line.fields["reason"] for line in lines if line.fields["session"] == session] == ["disconnected"]
+
+
+async def test_a_key_that_is_revoked_breaks_the_answer_off(impatient: Site) -> None:
+    """A clean end without a terminal event would look as if the model had nothing more to say."""
+    key = await asyncio.to_thread(new_key, impatient)
+    async with impatient.client(key) as client:
+        session = await client.new_session()
+        answer = await client.ask(session, FOREVER).until_text()
+        await asyncio.to_thread(revoke_every_key, impatient)
+        await answer.until_over(5)
+        assert answer.error is not None
+        told = answer.history[-1]
+        assert (told.type, told.seq, told.data["code"], told.stream_id) == (
+            "chat.error",
+            None,
+            "forbidden",
+            answer.stream_id,
+        )
+
+
+def new_key(site: Site) -> str:
+    command = [sys.executable, "manage.py", "create_api_key", "ada", "--create-user"]
+    env = environment(site.server.data_dir, {})
+    return subprocess.run(command, cwd=PROJECT, env=env, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def revoke_every_key(site: Site) -> None:
+    with site.database() as database:
+        database.execute("UPDATE chat_apikey SET revoked_at = CURRENT_TIMESTAMP")
 
 
 def forget_everybody(site: Site) -> None:
