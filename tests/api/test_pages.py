@@ -77,6 +77,23 @@ def test_everyone_with_a_password_can_log_in(client: Client, settings: LazySetti
     assert client.get("/login/")["Location"] == "/"
 
 
+@pytest.mark.parametrize(("anonymous_too", "leads_to"), [(True, ["/"]), (False, ["/", "/login/?next=/"])])
+def test_logging_out_leads_to_where_an_anonymous_browser_begins(
+    settings: LazySettings, anonymous_too: bool, leads_to: list[str]
+) -> None:
+    settings.CHAT_ALLOW_ANONYMOUS = anonymous_too
+    browser = Client(enforce_csrf_checks=True)
+    browser.force_login(User.objects.create_user("<ada>"))
+    assert 'data-user="&lt;ada&gt;"' in browser.get("/").content.decode()
+    assert browser.get("/logout/").status_code == 405
+    assert browser.post("/logout/").status_code == 403
+    out = browser.post("/logout/", {"csrfmiddlewaretoken": browser.cookies["csrftoken"].value}, follow=True)
+    assert [address for address, _ in out.redirect_chain] == leads_to
+    shown = out.content.decode()
+    assert "&lt;ada" not in shown
+    assert ('data-user=""' in shown) == anonymous_too
+
+
 def test_logging_in_gives_a_new_key_and_keeps_the_chats(client: Client) -> None:
     User.objects.create_user("ada", password="engine")
     client.get("/")

@@ -47,11 +47,17 @@ async def endpoint() -> AsyncIterator[ModelEndpoint]:
     await endpoint.stop()
 
 
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the real server keeps everything."""
+    return tmp_path_factory.mktemp("data")
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def served(endpoint: ModelEndpoint, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+async def served(endpoint: ModelEndpoint, data_dir: Path) -> AsyncIterator[str]:
     """The address of a real server that asks the scripted model."""
     settings = {
-        "JARVIS_DATA_DIR": str(tmp_path_factory.mktemp("data")),
+        "JARVIS_DATA_DIR": str(data_dir),
         "PORT": "0",
         "CHAT_PROVIDER_URL": endpoint.url,
         "CHAT_MODEL": "scripted",

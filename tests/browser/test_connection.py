@@ -141,7 +141,7 @@ async def test_a_chat_that_does_not_exist_says_so(fake: FakeServer, open_page: O
     assert len(fake.cursors) == asked
 
 
-async def test_who_is_signed_out_is_told(fake: FakeServer, chat: ChatPage) -> None:
+async def test_who_is_logged_out_is_told(fake: FakeServer, chat: ChatPage) -> None:
     fake.refuse("GET events", 401, "unauthenticated", "Who are you?")
     fake.cut_viewers()
-    await expect(chat.page.get_by_role("link", name="Sign in")).to_be_visible()
+    await expect(chat.page.get_by_role("link", name="Log in")).to_be_visible()

@@ -7,7 +7,7 @@ import { announcer } from "./view/announcer.js";
 import { app } from "./view/app.js";
 
 const root = document.getElementById("app");
-const page = new Page();
+const page = new Page(root.dataset.user);
 const announcement = announcer(page.conversation);
 let newest = null;
 

@@ -34,6 +34,11 @@ export function eventsUrl(sessionId, after) {
   return `/api/sessions/${sessionId}/events/${after === null ? "" : `?after=${after}`}`;
 }
 
+/** To be read when it is sent: a log-in, be it in another tab, makes a new one. */
+export function csrfToken() {
+  return cookie("csrftoken");
+}
+
 /** The error that a response with a status of 400 or above stands for. */
 export async function refusal(response) {
   const { error = {} } = await response.json().catch(() => ({}));
@@ -43,7 +48,7 @@ export async function refusal(response) {
 
 async function call(method, url, body, headers = {}) {
   headers.Accept = "application/json";
-  if (method !== "GET") headers["X-CSRFToken"] = cookie("csrftoken");
+  if (method !== "GET") headers["X-CSRFToken"] = csrfToken();
   if (body !== undefined) headers["Content-Type"] = "application/json";
   let response;
   try {

@@ -7,4 +7,5 @@ const name = (sessionId) => `draft.${sessionId ?? "new"}`;
 export const drafts = {
   read: (sessionId) => store.get(name(sessionId)) ?? "",
   write: (sessionId, text) => store.set(name(sessionId), text),
+  clear: () => store.clear("draft."),
 };

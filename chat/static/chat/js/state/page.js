@@ -1,8 +1,9 @@
 /** The whole page's state: which conversation is open, the list, what is shown over it. */
 
-import { api } from "../net/api.js";
+import { api, csrfToken } from "../net/api.js";
 import { batch, signal } from "../vendor.js";
 import { Conversation } from "./conversation.js";
+import { drafts } from "./drafts.js";
 import { Sessions } from "./sessions.js";
 import { store } from "./store.js";
 
@@ -20,7 +21,9 @@ export class Page {
 
   #listed;
 
-  constructor() {
+  /** `userName`: of who is logged in; empty for an anonymous browser. */
+  constructor(userName) {
+    this.userName = userName;
     addEventListener("popstate", () => this.#open(sessionInAddress()));
     this.#listed = this.sessions.refresh();
     this.#open(sessionInAddress());
@@ -40,6 +43,12 @@ export class Page {
 
   async deleteSession(id) {
     if ((await this.sessions.remove(id)) && this.conversation.value.sessionId === id) this.go(null);
+  }
+
+  /** The user logs out: what was being typed is not for who comes next. Gives the token that the form must carry. */
+  leave() {
+    drafts.clear();
+    return csrfToken();
   }
 
   nextTheme() {

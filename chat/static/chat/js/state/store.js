@@ -18,4 +18,15 @@ export const store = {
       // full or forbidden
     }
   },
+
+  /** Forgets every name that begins so. */
+  clear(beginning) {
+    try {
+      for (const key of Object.keys(localStorage)) {
+        if (key.startsWith(`jarvis.${beginning}`)) localStorage.removeItem(key);
+      }
+    } catch {
+      // forbidden: then nothing was kept
+    }
+  },
 };

@@ -8,7 +8,7 @@ const LABELS = {
   reconnecting: "Reconnecting…",
   offline: "Offline",
   gone: "Not available",
-  signed_out: "Signed out",
+  signed_out: "Logged out",
 };
 
 export function connectionPill(conversation) {

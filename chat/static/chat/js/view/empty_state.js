@@ -30,7 +30,7 @@ export function emptyState(conversation) {
 const UNAVAILABLE = {
   deleted: ["This chat was deleted.", "It is gone in every tab and on every device."],
   gone: ["There is no such chat.", "It may have been deleted, or it belongs to somebody else."],
-  signed_out: ["You are signed out.", "Sign in to see your chats."],
+  signed_out: ["You are logged out.", "Log in to see your chats."],
 };
 
 export function unavailable(why) {
@@ -39,7 +39,7 @@ export function unavailable(why) {
     <section class="empty" aria-label=${title}>
       <h2>${title}</h2>
       <p>${text}</p>
-      ${why === "signed_out" && html`<a class="button" href="/login/?next=${location.pathname}">Sign in</a>`}
+      ${why === "signed_out" && html`<a class="button" href="/login/?next=${location.pathname}">Log in</a>`}
     </section>
   `;
 }

@@ -2,6 +2,7 @@
 
 import { html } from "../vendor.js";
 import { unfinishedAnswer } from "../core/reducer.js";
+import { account } from "./account.js";
 import { icon } from "./icons.js";
 import { SessionRow } from "./session_row.js";
 
@@ -38,6 +39,7 @@ export function sidebar(page, closeDrawer) {
       </label>
       <div class="sessions">${list(page)}</div>
       <div class="sidebar-bottom">
+        ${account(page)}
         <button type="button" class="quiet" onClick=${() => page.nextTheme()}>
           ${icon(page.theme.value)}${THEME_LABELS[page.theme.value]}
         </button>
