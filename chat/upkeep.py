@@ -1,4 +1,4 @@
-"""What grows is bounded: old events, deleted sessions, expired log-ins and idempotency keys go, a few at a time.
+"""What grows is bounded: old events, deleted sessions, absent browsers and idempotency keys go, a few at a time.
 
 Of all processes the one whose lease comes first does it. That is only thrift: twice does no harm.
 """
@@ -17,6 +17,7 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 from django.utils import timezone
 
+from chat.absent_browsers import forget
 from chat.leases import Lease
 from chat.models import ChatSession, IdempotencyKey, Message, Stream
 from chat.models import Lease as StoredLease
@@ -67,6 +68,7 @@ async def tidy() -> Counter[str]:
     started = time.monotonic()
     gone: Counter[str] = Counter()
     gone["events"] += await _prune()
+    gone["browsers"] += await _repeat(lambda log: forget(log, _ROWS_PER_TRANSACTION))
     for session_id in await in_thread(_purgeable):
         gone["events"] += await _delete_events(session_id, None)
         gone["messages"] += await _repeat(partial(_delete_messages, session_id))

@@ -12,7 +12,7 @@ from events.exceptions import EventsError
 
 
 class Command(BaseCommand):
-    help = "Delete events past their retention, the rows of deleted sessions, and old idempotency keys."
+    help = "Delete events past their retention, what deleted sessions and absent browsers left, old idempotency keys."
 
     def handle(self, *args: Any, **options: Any) -> str:
         try:
@@ -20,7 +20,7 @@ class Command(BaseCommand):
         except EventsError as error:
             raise CommandError(str(error)) from None
         return (
-            f"{gone['events']} events, {gone['sessions']} deleted sessions"
+            f"{gone['events']} events, {gone['sessions']} deleted sessions, {gone['browsers']} absent browsers"
             f" and {gone['idempotency_keys']} idempotency keys are gone."
         )
 
