@@ -1,9 +1,11 @@
 """The pages, and what is said when there is none: in JSON to programs, as a page to people."""
 
+import sys
 from typing import Any, TypeVar
 from uuid import UUID
 
 from django.contrib.auth.views import LoginView, redirect_to_login
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
@@ -16,7 +18,7 @@ from django.views.decorators.http import require_safe
 
 from chat.api import refuse
 from chat.callers import welcome
-from chat.exceptions import ChatError, Forbidden, InvalidRequest, NotFound, Unauthenticated
+from chat.exceptions import ChatError, Forbidden, InvalidRequest, NotFound, Overloaded, Unauthenticated
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
@@ -77,6 +79,8 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
+    if isinstance(sys.exception(), (OperationalError, InterfaceError)):  # locked for too long, or gone: it passes
+        return _say(request, Overloaded("The database is busy or away; try again in a moment."))
     return _say(request, ChatError("Something went wrong here. It has been written to the log."))
 
 
@@ -85,7 +89,7 @@ def _say(request: HttpRequest, error: ChatError) -> HttpResponse:
         return refuse(error)
     # Without the request: no context processor, no database, nothing that could fail a second time.
     html = render_to_string("chat/error.html", {"status": error.status, "message": error.message})
-    return _guarded(HttpResponse(html, status=error.status))
+    return _guarded(HttpResponse(html, status=error.status, headers=error.headers()))
 
 
 def _guarded(response: R) -> R:

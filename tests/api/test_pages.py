@@ -4,10 +4,15 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.conf import LazySettings
+from django.contrib import auth
+from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import User
+from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
-from django.test import Client, RequestFactory
+from django.db import OperationalError
+from django.test import AsyncClient, Client, RequestFactory
 
 from chat import views
 from chat.models import ChatSession
@@ -129,6 +134,23 @@ def test_programs_get_json_for_an_error(rf: RequestFactory, path: str, view: Any
     assert f'"code": "{code}"' in response.content.decode()
     page = view(rf.get("/"))
     assert (page.status_code, page["Content-Type"]) == (status, "text/html; charset=utf-8")
+
+
+def locked(*_: Any, **__: Any) -> None:
+    raise OperationalError("database is locked")
+
+
+def test_a_page_says_when_to_come_back_while_the_database_is_locked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new visitor's cookie cannot be stored, which the session's middleware finds out; nor can a log-in."""
+    monkeypatch.setattr(SessionStore, "save", locked)
+    monkeypatch.setattr(auth.views, "auth_login", locked)
+    monkeypatch.setattr(ModelBackend, "authenticate", lambda *_, **__: User(username="ada"))
+    served = AsyncClient(raise_request_exception=False)  # as by the server
+    visit = async_to_sync(served.get)("/")
+    log_in = async_to_sync(served.post)("/login/", {"username": "ada", "password": "engine"})
+    for response in (visit, log_in, Client(raise_request_exception=False).get("/")):
+        assert (response.status_code, response["Retry-After"]) == (503, "2")
+        assert "database is busy" in response.content.decode()
 
 
 def test_an_error_page_needs_no_database(rf: RequestFactory, django_assert_num_queries: Any) -> None:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from tests.cluster.cluster import Cluster
@@ -40,6 +41,12 @@ async def locked(database: Path) -> AsyncIterator[None]:
         await holding
 
 
+async def visit(url: str) -> tuple[int, str | None]:
+    """A browser's first visit, for which a row is written: status and `Retry-After`."""
+    async with aiohttp.ClientSession() as http, http.get(url) as page:
+        return page.status, page.headers.get("Retry-After")
+
+
 async def test_f10_database_lock(small: Cluster, scenes: Scenes) -> None:
     """It delays everybody, and loses, refuses and kills nothing; the loop never waits for it."""
     a, b = await up(small, "a", "b")
@@ -52,6 +59,7 @@ async def test_f10_database_lock(small: Cluster, scenes: Scenes) -> None:
     async with locked(small.folder / "shared.sqlite3"):
         asked = asyncio.create_task(waiting.ask(a, "scripted:?tokens=20&rate=100"))
         made = [asyncio.create_task(busy.client.ask(a, "POST", "/api/sessions/", {})) for _ in range(4)]
+        visits = [asyncio.create_task(visit(a.url)) for _ in range(3)]
         until, slowest = time.monotonic() + LOCKED_SECONDS, 0.0
         while (started := time.monotonic()) < until:
             assert (await busy.client.ask(a, "GET", "/healthz")).status == 200
@@ -65,6 +73,7 @@ async def test_f10_database_lock(small: Cluster, scenes: Scenes) -> None:
     await asked
     assert (await waiting.end()).data["reason"] == "completed"
     assert {answer.status for answer in await asyncio.gather(*made)} <= {201, 503}
+    assert {*await asyncio.gather(*visits)} <= {(200, None), (503, "2")}
     await busy.client.stop(a, busy.session)
     assert (await busy.end()).data["reason"] == "stopped"
     await busy.verdict(a)
