@@ -15,21 +15,22 @@ def announce_late(log: LogTransaction, stream: Stream) -> None:
     for position, waiting in enumerate(unfinished(stream.session)):
         if waiting.turn < stream.turn:
             announce_waiting(log, waiting, position)
-    announce(stream, log.append(stream.session_id, wire.prompt(stream, stream.prompt)))
+    stream.prompt.seq = log.append(stream.session_id, wire.prompt(stream, stream.prompt))
+    announce(stream)
 
 
 def announce_waiting(log: LogTransaction, stream: Stream, position: int) -> None:
     """Shows a prompt before its turn: it queues, or a newer one is shown, and viewers get them in their order."""
     if stream.prompt is not None and stream.prompt.seq is None:
         queued = wire.status(stream, StreamState.QUEUED, position=position)
-        announce(stream, log.append(stream.session_id, queued, wire.prompt(stream, stream.prompt)))
+        stream.prompt.seq = log.append(stream.session_id, queued, wire.prompt(stream, stream.prompt))
+        announce(stream)
 
 
-def announce(stream: Stream, seq: int | None) -> None:
+def announce(stream: Stream) -> None:
     """The prompt has been shown with the event `seq`; from there on it and its answer are in snapshots."""
     assert stream.prompt is not None
-    stream.prompt.seq = seq
-    Message.objects.filter(id__in=[stream.prompt_id, stream.message_id]).update(seq=seq)
+    Message.objects.filter(id__in=[stream.prompt_id, stream.message_id]).update(seq=stream.prompt.seq)
 
 
 def unfinished(session: ChatSession) -> list[Stream]:

@@ -41,10 +41,9 @@ class ChatConsumer(EventStreamConsumer):
         try:
             if self.scope["method"] != self.method:
                 raise MethodNotAllowed(self.method)
-            self.caller = await in_thread(identify, self.scope)
             route: Any = self.scope
             self.session_id: UUID = route["url_route"]["kwargs"]["session_id"]
-            await in_thread(_own, self.caller, self.session_id)
+            self.caller = await in_thread(_owner, self.scope, self.session_id)
             await self.answer(body)
         except (ChatError, EventsError, DatabaseError, InterfaceError) as error:
             if self.started:
@@ -203,6 +202,12 @@ def _refusal(error: Exception) -> ChatError:
         return ShuttingDown()
     logger.warning("storage_away", err=repr(error))
     return Overloaded("The database is busy or away; try again in a moment.")
+
+
+def _owner(scope: Any, session_id: UUID) -> Caller:
+    caller = identify(scope)
+    _own(caller, session_id)
+    return caller
 
 
 def _own(caller: Caller, session_id: UUID) -> None:

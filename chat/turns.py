@@ -7,7 +7,7 @@ turn (`open_turn`); from then on whatever an older stream still writes is refuse
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from django.conf import settings
 from django.db import connection
@@ -24,6 +24,12 @@ from chat.stream_state import ENDED, NEXT, UNFINISHED, EndReason, StreamState, e
 from events.log_transaction import Entry, LogTransaction
 
 TITLE_CHARACTERS = 80
+
+
+_ENDING = (
+    *("state", "reason", "ended_at", "error_message", "retryable", "prompt_tokens", "completion_tokens"),
+    *("tokens", "batches", "text_bytes", "duration_seconds", "lease"),
+)
 
 
 class TurnLost(Exception):
@@ -77,16 +83,14 @@ def accept(log: LogTransaction, request: PromptRequest, lease_id: UUID | None) -
     before = unfinished(session)
     if before:
         _make_way(request, before)
-    stream = _store(session, request, lease_id, undoes=before[0].turn if before else None)
-    accepted = Accepted(stream, log.head(session.id), tuple(before), begun=not before)
-    claim(request, stream, accepted.seq)
-    if not before:
-        _begin(log, stream)
-    elif request.if_busy == Stream.IfBusy.ENQUEUE:
+    stream = _next_turn(session, request, lease_id, undoes=before[0].turn if before else None)
+    seq = log.head(session.id) if before else _take_log(log, stream)
+    _store(stream)
+    claim(request, stream, seq)
+    if before and request.if_busy == Stream.IfBusy.ENQUEUE:
         for position, waiting in enumerate([*before, stream]):
             announce_waiting(log, waiting, position)
-    _title(session, request.text)
-    return accepted
+    return Accepted(stream, seq, tuple(before), begun=not before)
 
 
 def begin(log: LogTransaction, stream_id: UUID, *, force: bool) -> Begun | None:
@@ -157,10 +161,10 @@ def end(
             raise TurnLost
         log.close_turn(stream.session_id, stream.turn)
     texts = [wire.token_text(data) for data in log.data_of(stream.session_id, stream.id, wire.TOKEN)]
-    Message.objects.filter(stream=stream).update(text="".join(texts), state=state, reason=outcome.reason)
+    Message.objects.filter(id=stream.message_id).update(text="".join(texts), state=state, reason=outcome.reason)
     if force:
         stream.batches, stream.text_bytes = len(texts), sum(len(text.encode()) for text in texts)
-    stream.save()
+    stream.save(update_fields=_ENDING)
     return stream
 
 
@@ -191,10 +195,11 @@ def _make_way(request: PromptRequest, before: list[Stream]) -> None:
     )
 
 
-def _store(session: ChatSession, request: PromptRequest, lease_id: UUID | None, undoes: int | None) -> Stream:
+def _next_turn(session: ChatSession, request: PromptRequest, lease_id: UUID | None, undoes: int | None) -> Stream:
+    """The stream with its prompt and its answer, none of them stored yet."""
     session.turns += 1
     session.active_at = timezone.now()
-    session.save(update_fields=["turns", "active_at"])
+    session.title = session.title or _title(request.text)
     parent = session.messages.order_by("-position").values_list("id", flat=True).first()
     prompt = Message(
         session=session, position=2 * session.turns, role=Message.Role.USER, text=request.text, parent_id=parent
@@ -206,9 +211,7 @@ def _store(session: ChatSession, request: PromptRequest, lease_id: UUID | None, 
         state=StreamState.QUEUED,
         parent_id=prompt.id,
     )
-    Message.objects.bulk_create([prompt, answer])
-    return Stream.objects.create(
-        id=uuid4(),
+    return Stream(
         session=session,
         turn=session.turns,
         prompt=prompt,
@@ -222,13 +225,18 @@ def _store(session: ChatSession, request: PromptRequest, lease_id: UUID | None, 
     )
 
 
-def _title(session: ChatSession, text: str) -> None:
+def _title(text: str) -> str:
     """The first prompt's first line names the session, until somebody renames it. Viewers have the `chat.prompt`."""
-    if session.title:
-        return
     line = text.strip().splitlines()[0].strip()
-    session.title = line if len(line) <= TITLE_CHARACTERS else line[: TITLE_CHARACTERS - 1].rstrip() + "…"
-    session.save(update_fields=["title"])
+    return line if len(line) <= TITLE_CHARACTERS else line[: TITLE_CHARACTERS - 1].rstrip() + "…"
+
+
+def _store(stream: Stream) -> None:
+    assert stream.prompt is not None and stream.message is not None
+    stream.message.seq = stream.prompt.seq
+    stream.session.save(update_fields=["turns", "active_at", "title"])
+    Message.objects.bulk_create([stream.prompt, stream.message])
+    stream.save(force_insert=True)
 
 
 # --- parts of beginning and ending ---
@@ -243,18 +251,32 @@ def _locked(stream_id: UUID) -> Stream | None:
     """
     if connection.features.has_select_for_update:  # SQLite has one writer anyway
         list(ChatSession.objects.select_for_update().filter(streams=stream_id).values_list("id"))
-    return Stream.objects.select_related("session", "prompt").filter(id=stream_id).first()
+    return Stream.objects.filter(id=stream_id).first()
 
 
 def _begin(log: LogTransaction, stream: Stream) -> None:
+    unannounced = stream.prompt is not None and stream.prompt.seq is None
+    _take_log(log, stream)
+    stream.queued_seconds = max(0.0, (timezone.now() - stream.created_at).total_seconds())
+    stream.save(update_fields=["state", "started_at", "queued_seconds"])
+    if unannounced:
+        announce(stream)
+
+
+def _take_log(log: LogTransaction, stream: Stream) -> int:
+    """The stream's turn begins, and its prompt is shown if it has not been: stores the events, and nothing else.
+
+    The head before them.
+    """
     if not log.open_turn(stream.session_id, stream.turn):
         raise TurnLost
-    stream.state, stream.started_at = StreamState.THINKING, timezone.now()
-    stream.queued_seconds = max(0.0, (stream.started_at - stream.created_at).total_seconds())
-    stream.save(update_fields=["state", "started_at", "queued_seconds"])
+    stream.state, stream.started_at, stream.queued_seconds = StreamState.THINKING, timezone.now(), 0.0
     entries = [wire.status(stream, StreamState.THINKING)]
-    if stream.prompt is not None and stream.prompt.seq is None:
-        entries.append(wire.prompt(stream, stream.prompt))
-        announce(stream, log.append(stream.session_id, *entries, turn=stream.turn))
-    else:
-        log.append(stream.session_id, *entries, turn=stream.turn)
+    shows = stream.prompt if stream.prompt is not None and stream.prompt.seq is None else None
+    if shows is not None:
+        entries.append(wire.prompt(stream, shows))
+    last = log.append(stream.session_id, *entries, turn=stream.turn)
+    assert last is not None  # the turn has just been opened
+    if shows is not None:
+        shows.seq = last
+    return last - len(entries)
