@@ -1,23 +1,32 @@
 """When waiting tokens leave. Pure: the caller has the clock (seconds, monotonic) and does the sending."""
 
-from dataclasses import dataclass
-from math import inf
+from dataclasses import dataclass, field
+from math import floor, inf
+
+_ROUNDING = 1e-6  # of a tick: a flush that began on one is due on one, whatever the sum of floats says
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The tokens that leave in one event; `size_bytes` counts UTF-8."""
+    """The tokens that leave in one event; `size_bytes` counts UTF-8, `waited_seconds` is the oldest one's age."""
 
     text: str
     tokens: int
     size_bytes: int
+    waited_seconds: float = field(default=0.0, compare=False)
+
+    def followed_by(self, later: "Batch") -> "Batch":
+        """Both in one."""
+        size_bytes = self.size_bytes + later.size_bytes
+        return Batch(self.text + later.text, self.tokens + later.tokens, size_bytes, self.waited_seconds)
 
 
 class Batcher:
     """Gathers the tokens of one stream, so that none waits longer than the interval (and a flush in flight).
 
     - Nothing was sent for `interval_seconds`: the token leaves at once. The first one is never delayed.
-    - Otherwise the batch leaves `interval_seconds` after the previous flush started.
+    - Otherwise the batch leaves `interval_seconds` after the previous flush started, or up to `tick_seconds` earlier:
+      on a multiple of it, so that the batches of many streams leave together, in one commit.
     - More than `flush_bytes` wait: at once.
     - At most one flush is in flight; what arrives meanwhile joins the next batch.
 
@@ -29,15 +38,17 @@ class Batcher:
         "_in_flight",
         "_started",
         "_texts",
+        "_tick_seconds",
         "_waiting_since",
         "flush_bytes",
         "interval_seconds",
         "pending_bytes",
     )
 
-    def __init__(self, interval_seconds: float, flush_bytes: int) -> None:
+    def __init__(self, interval_seconds: float, flush_bytes: int, tick_seconds: float = 0.0) -> None:
         self.interval_seconds = interval_seconds
         self.flush_bytes = flush_bytes
+        self._tick_seconds = tick_seconds
         self.pending_bytes = 0
         self._texts: list[str] = []
         self._waiting_since = -inf
@@ -75,7 +86,10 @@ class Batcher:
             return None
         if self.pending_bytes > self.flush_bytes:
             return self._waiting_since
-        return max(self._waiting_since, self._started + self.interval_seconds)
+        due = self._started + self.interval_seconds
+        if self._tick_seconds and due > self._waiting_since:
+            due = floor(due / self._tick_seconds + _ROUNDING) * self._tick_seconds
+        return max(self._waiting_since, due)
 
     def take(self, now: float) -> Batch | None:
         """All that waits, due or not (other events do not overtake it), as a flush in flight; None if nothing waits.
@@ -86,7 +100,7 @@ class Batcher:
             raise RuntimeError("A flush is in flight; wait for its end.")
         if not self._texts:
             return None
-        batch = Batch("".join(self._texts), len(self._texts), self.pending_bytes)
+        batch = Batch("".join(self._texts), len(self._texts), self.pending_bytes, now - self._waiting_since)
         self._texts = []
         self.pending_bytes = 0
         self._started = now

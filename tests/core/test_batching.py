@@ -13,6 +13,7 @@ from tests.core.texts import valid_text
 
 INTERVAL_SECONDS = 0.075
 FLUSH_BYTES = 1024
+COMMON_TICK_SECONDS = 0.025
 SECONDS = 10
 
 
@@ -125,6 +126,41 @@ def test_the_interval_may_change_while_text_waits() -> None:
     assert waiting.deadline() == 5.01
 
 
+# --- a common tick ---
+
+
+def test_with_a_tick_the_deadline_is_rounded_down_to_it() -> None:
+    waiting = Batcher(INTERVAL_SECONDS, FLUSH_BYTES, COMMON_TICK_SECONDS)
+    flush(waiting, now=5.01)
+    waiting.add("b", now=5.02)
+    assert waiting.deadline() == pytest.approx(5.075)
+    waiting.take(now=5.075)
+    waiting.done(now=5.08)
+    waiting.add("c", now=5.08)
+    assert waiting.deadline() == pytest.approx(5.15)
+
+
+def test_a_tick_delays_neither_the_first_token_nor_one_after_a_pause() -> None:
+    waiting = Batcher(INTERVAL_SECONDS, FLUSH_BYTES, COMMON_TICK_SECONDS)
+    flush(waiting, now=5.01)
+    waiting.add("after the tick", now=5.08)
+    assert waiting.deadline() == 5.08
+    waiting.take(now=5.08)
+    waiting.done(now=5.08)
+    waiting.add("after a pause", now=6.01)
+    assert waiting.deadline() == 6.01
+
+
+def test_with_a_tick_the_batches_of_many_streams_leave_together() -> None:
+    chance = random.Random(5)
+    starts: set[int] = set()
+    for _ in range(50):
+        arrivals = [(chance.random() / 50 + count / 50, "token") for count in range(50)]
+        done = run(Batcher(INTERVAL_SECONDS, FLUSH_BYTES, COMMON_TICK_SECONDS), arrivals)
+        starts |= {round(flush.started * 1e6) for flush in done.flushes[1:]}
+    assert len(starts) <= 1.1 / COMMON_TICK_SECONDS  # each alone makes 14 a second: 700 without the tick
+
+
 def is_due(waiting: Batcher, now: float) -> bool:
     deadline = waiting.deadline()
     return deadline is not None and deadline <= now
@@ -191,16 +227,21 @@ def at_random(tokens_per_second: int, chance: random.Random) -> Iterator[float]:
     return accumulate(chance.expovariate(tokens_per_second) for _ in range(SECONDS * tokens_per_second))
 
 
+@pytest.mark.parametrize("tick_seconds", [0.0, COMMON_TICK_SECONDS])
 @pytest.mark.parametrize("token_bytes", [4, 40])
 @pytest.mark.parametrize("arriving", [steady, jittered, at_random])
 @pytest.mark.parametrize("tokens_per_second", [10, 20, 50, 100, 300, 1000])
 def test_the_delay_and_the_number_of_flushes_stay_within_their_goals(
-    tokens_per_second: int, arriving: Callable[[int, random.Random], Iterable[float]], token_bytes: int
+    tokens_per_second: int,
+    arriving: Callable[[int, random.Random], Iterable[float]],
+    token_bytes: int,
+    tick_seconds: float,
 ) -> None:
     times = list(arriving(tokens_per_second, random.Random(7)))
     arrivals = [(time, "x" * token_bytes) for time in times]
     commits = [0.003] * len(arrivals)
-    done = run(batcher(), arrivals, commits, timer_late_seconds=0.001)
+    waiting = Batcher(INTERVAL_SECONDS, FLUSH_BYTES, tick_seconds)
+    done = run(waiting, arrivals, commits, timer_late_seconds=0.001)
 
     assert done.text == "x" * token_bytes * len(arrivals)
     assert sum(done.delays) / len(arrivals) <= 0.040

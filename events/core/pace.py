@@ -1,0 +1,31 @@
+"""How long batches wait while the event loop is late: they get larger then, instead of later and later. Pure."""
+
+from math import inf
+
+LATE_SECONDS = 0.020  # of a timer: beyond, the loop has more to do than it can
+_WINDOW_SECONDS = 0.1  # one late timer is a pause; what counts is the worst of a while, again and again
+_LONGER, _SHORTER = 1.25, 0.9  # from 75 ms to 200 in half a second, and back in one
+
+
+class Pace:
+    """The interval that all streams of a process keep, between its usual length and `longest_seconds`."""
+
+    __slots__ = ("_judged_at", "_longest_seconds", "_usual_seconds", "_worst_seconds", "interval_seconds")
+
+    def __init__(self, interval_seconds: float, longest_seconds: float) -> None:
+        self.interval_seconds = interval_seconds
+        self._usual_seconds = interval_seconds
+        self._longest_seconds = max(interval_seconds, longest_seconds)
+        self._worst_seconds = 0.0
+        self._judged_at = -inf
+
+    def note(self, late_seconds: float, now: float) -> None:
+        """A timer fired this late. Cheap; for every one of them."""
+        if late_seconds > self._worst_seconds:
+            self._worst_seconds = late_seconds
+        if now - self._judged_at < _WINDOW_SECONDS:
+            return
+        factor = _LONGER if self._worst_seconds > LATE_SECONDS else _SHORTER
+        stretched = min(self._longest_seconds, self.interval_seconds * factor)
+        self.interval_seconds = max(self._usual_seconds, stretched)
+        self._worst_seconds, self._judged_at = 0.0, now
