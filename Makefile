@@ -1,11 +1,12 @@
 # Everything is done through these targets. Settings come from the environment or `.env`: see `.env.example`.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install run cluster test test-quick faults check format lock clean debian12
+.PHONY: help install run cluster test test-quick faults check format lock clean debian12 bench bench-quick
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 PIP := $(PYTHON) -m pip install -qq --disable-pip-version-check --no-input
+BENCH := .venv-bench
 UV_VERSION := 0.13.9
 # Tests and checks leave alone what `make run` keeps in var/.
 test test-quick faults check: export JARVIS_DATA_DIR := $(CURDIR)/$(VENV)/test-data
@@ -35,6 +36,14 @@ faults: $(VENV)/installed-dev  ## Run the fault suite (ARGS="--rounds 16" for 16
 	@setup/debian-packages redis-server postgresql nftables iproute2 faketime
 	@$(PYTHON) -m pytest tests/faults $(ARGS)
 
+bench: $(VENV)/installed $(BENCH)/installed  ## Measure Jarvis beside its peers (ARGS="a b --servers jarvis fastapi")
+	@setup/debian-packages redis-server
+	@$(BENCH)/bin/python -m benchmarks $(ARGS)
+
+bench-quick: $(VENV)/installed $(BENCH)/installed  ## The same in minutes: shows that it works, measures little
+	@setup/debian-packages redis-server
+	@$(BENCH)/bin/python -m benchmarks --quick $(ARGS)
+
 check: $(VENV)/installed-dev  ## Look for mistakes without running tests
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
@@ -53,6 +62,8 @@ lock: $(VENV)/installed-dev  ## Lock the packages again (ARGS=--upgrade for newe
 	$(LOCK) requirements.in -o requirements.txt
 	$(LOCK) requirements-dev.in -o requirements-dev.txt
 	$(LOCK) --no-deps requirements-model.in -o requirements-model.txt
+	$(LOCK) benchmarks/requirements.in -o benchmarks/requirements.txt
+	$(LOCK) benchmarks/requirements-litellm.in -o benchmarks/requirements-litellm.txt
 # For the oldest Python there is: a newer one leaves out what Debian's 3.11.2 needs.
 LOCK = $(PYTHON) -m uv pip compile --quiet --no-header --generate-hashes --python-version 3.11.2 $(ARGS)
 
@@ -60,7 +71,7 @@ debian12:  ## Prove `make run` and `make test` on a bare Debian 12 (needs root a
 	@tests/debian12 $(ARGS)
 
 clean:  ## Remove what was installed and cached; var/ with your data stays
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(BENCH) benchmarks/peers/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Each stamp is as old as the installation it stands for: a changed lock file makes the next `make` install again.
@@ -78,4 +89,14 @@ $(VENV)/installed: requirements.txt requirements-model.txt $(VENV)/created
 $(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
 	@echo "Installing what tests and checks need …"
 	@$(PIP) --require-hashes -r requirements-dev.txt
+	@touch $@
+
+# What is compared, in environments of its own. Without --no-deps pip refuses a locked package that another asks for with an extra.
+$(BENCH)/installed: benchmarks/requirements.txt benchmarks/requirements-litellm.txt benchmarks/peers/package-lock.json
+	@echo "Installing what Jarvis is compared with into $(BENCH)/ …"
+	@"$$(setup/find-python)" -m venv $(BENCH)
+	@$(BENCH)/bin/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r benchmarks/requirements.txt
+	@"$$(setup/find-python)" -m venv $(BENCH)/litellm
+	@$(BENCH)/litellm/bin/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r benchmarks/requirements-litellm.txt
+	@npm ci --prefix benchmarks/peers --no-audit --no-fund --loglevel=error
 	@touch $@
