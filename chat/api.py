@@ -29,7 +29,7 @@ from chat.exceptions import (
     Unauthenticated,
 )
 from chat.json_body import read_json
-from chat.models import ChatSession, Message, Stream
+from chat.models import ChatSession, Stream
 from chat.schemas import (
     ErrorBody,
     NewSession,
@@ -44,7 +44,7 @@ from chat.schemas import (
     refusal,
 )
 from chat.session_list import list_sessions, summary, with_activity
-from chat.snapshot import MAX_MESSAGES, fold, read_snapshot
+from chat.snapshot import read_before, read_snapshot
 from chat.threads import in_thread
 from events.exceptions import BusClosed, EventsError
 
@@ -169,21 +169,8 @@ def _own(caller: Caller, session_id: UUID) -> ChatSession:
 
 def _read(caller: Caller, session_id: UUID, before: UUID | None) -> dict[str, Any]:
     session = _own(caller, session_id)
-    seq, transcript = read_snapshot(session_id)
-    if before is not None:
-        transcript["messages"] = _messages_before(session_id, before)
+    seq, transcript = read_snapshot(session_id) if before is None else read_before(session_id, before)
     return {**summary(session), **transcript, "last_seq": seq}
-
-
-def _messages_before(session_id: UUID, message_id: UUID) -> list[Any]:
-    told = Message.objects.filter(session=session_id, seq__isnull=False)
-    position = told.filter(pk=message_id).values_list("position", flat=True).first()
-    if position is None:
-        raise InvalidRequest("There is no such message in this session.", field="before")
-    older = list(told.filter(position__lt=position).order_by("-position")[:MAX_MESSAGES])
-    answered = Stream.objects.filter(message__in=[message.pk for message in older])
-    messages: list[Any] = fold(older, {stream.message_id: stream for stream in answered}, {}, {})["messages"]
-    return messages
 
 
 def _stream(caller: Caller, session_id: UUID, stream_id: UUID) -> dict[str, Any]:

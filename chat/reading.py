@@ -7,13 +7,14 @@ from django.conf import settings
 from chat import wire
 from chat.history import choose, halved
 from chat.models import Message, Stream
+from chat.newest import newest
 from chat.providers import get_provider
 from chat.providers.base import ContextExceeded, Finish, Loading, ModelMessage, ModelRequest, ProviderError
 from chat.stream_state import StreamState
 from chat.threads import in_thread
 from events.publisher import BatchingPublisher
 
-_HISTORY_MESSAGES = 200  # the newest; more never fit
+_CHARACTERS_PER_TOKEN = 10  # at most, as `history.py` estimates: no more of them can fit
 
 
 async def read_model(stream: Stream, publisher: BatchingPublisher) -> Finish:
@@ -51,8 +52,7 @@ async def _read(stream: Stream, publisher: BatchingPublisher, messages: tuple[Mo
 
 
 def _history(stream: Stream) -> list[ModelMessage]:
-    announced = Message.objects.filter(
-        session_id=stream.session_id, seq__isnull=False, position__lte=2 * stream.turn
-    ).order_by("-position")
-    newest = list(announced.values_list("role", "text")[:_HISTORY_MESSAGES])  # rows: 200 objects would cost 2 ms
-    return [ModelMessage(role, text) for role, text in reversed(newest)]
+    announced = Message.objects.filter(session_id=stream.session_id, seq__isnull=False, position__lte=2 * stream.turn)
+    fitting = newest(announced, _CHARACTERS_PER_TOKEN * settings.CHAT_CONTEXT_TOKENS)
+    rows = list(fitting.values_list("role", "text"))  # 200 objects would cost 2 ms
+    return [ModelMessage(role, text) for role, text in reversed(rows)]

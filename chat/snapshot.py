@@ -10,26 +10,25 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection
+from django.db.models import QuerySet
 
 from chat import wire
+from chat.exceptions import InvalidRequest
 from chat.models import Message, Stream
+from chat.newest import newest
 from chat.stream_state import ACTIVE, UNFINISHED, StreamState
 from events.log_transaction import LogTransaction
 
-MAX_MESSAGES = 200
 MAX_BYTES = 256 << 10
 
 
 def read_snapshot(session_id: UUID) -> tuple[int, dict[str, Any]]:
-    """(seq, {"messages", "active_stream"}); for a thread, outside any transaction. Older messages: by the API."""
+    """(seq, {"messages", "active_stream"}); for a thread, outside any transaction. Older messages: `read_before`."""
     with _one_view():
         log = LogTransaction()
         seq = log.head(session_id)
-        messages = list(
-            Message.objects.filter(session_id=session_id, seq__isnull=False).order_by("-position")[:MAX_MESSAGES]
-        )
-        answers = [message.id for message in messages if message.role == Message.Role.ASSISTANT]
-        streams = {stream.message_id: stream for stream in Stream.objects.filter(message_id__in=answers)}
+        messages = list(newest(_told(session_id), MAX_BYTES))
+        streams = _streams_of(messages)
         texts: dict[UUID, list[str]] = {}
         statuses: dict[UUID, list[str]] = {}
         for stream in streams.values():
@@ -38,6 +37,22 @@ def read_snapshot(session_id: UUID) -> tuple[int, dict[str, Any]]:
             if stream.state in UNFINISHED:
                 statuses[stream.id] = log.data_of(session_id, stream.id, wire.STATUS)
     return seq, fold(messages, streams, texts, statuses)
+
+
+def read_before(session_id: UUID, message_id: UUID) -> tuple[int, dict[str, Any]]:
+    """As `read_snapshot`, with the newest messages before this one. Raises InvalidRequest."""
+    with _one_view():
+        log = LogTransaction()
+        seq, active = log.head(session_id), None
+        told = _told(session_id)
+        position = told.filter(id=message_id).values_list("position", flat=True).first()
+        if position is None:
+            raise InvalidRequest("There is no such message in this session.", field="before")
+        messages = list(newest(told.filter(position__lt=position), MAX_BYTES))
+        streams = _streams_of(messages)
+        if stream := Stream.objects.filter(session_id=session_id, state__in=ACTIVE).first():
+            active = _active(stream, _status(log.data_of(session_id, stream.id, wire.STATUS)))
+    return seq, {**fold(messages, streams, {}, {}), "active_stream": active}
 
 
 def fold(
@@ -55,16 +70,32 @@ def fold(
         text = state = None
         if stream is not None and stream.state in UNFINISHED:
             text = "".join(map(wire.token_text, texts.get(stream.id, ())))
-            told = statuses.get(stream.id, ())
-            state = json.loads(told[-1])["status"] if told else StreamState.QUEUED.value
+            state = _status(statuses.get(stream.id, ()))
             if stream.state in ACTIVE:
-                active = {"stream_id": str(stream.id), "message_id": str(message.id), "status": state}
+                active = _active(stream, state)
         data = wire.message_json(message, stream, text=text, state=state)
         size_bytes += len(data["text"].encode())
         if messages and size_bytes > MAX_BYTES:
             break
         messages.append(data)
     return {"messages": messages[::-1], "active_stream": active}
+
+
+def _told(session_id: UUID) -> QuerySet[Message]:
+    return Message.objects.filter(session_id=session_id, seq__isnull=False)
+
+
+def _streams_of(messages: Sequence[Message]) -> dict[UUID | None, Stream]:
+    answers = [message.id for message in messages if message.role == Message.Role.ASSISTANT]
+    return {stream.message_id: stream for stream in Stream.objects.filter(message_id__in=answers)}
+
+
+def _status(told: Sequence[str]) -> str:
+    return str(json.loads(told[-1])["status"]) if told else StreamState.QUEUED.value
+
+
+def _active(stream: Stream, status: str) -> dict[str, str]:
+    return {"stream_id": str(stream.id), "message_id": str(stream.message_id), "status": status}
 
 
 @contextmanager

@@ -9,10 +9,13 @@ from uuid import uuid4
 
 import pytest
 from django.utils import timezone
+from pytest_django.fixtures import Settings
 
 from chat.exceptions import SessionBusy
 from chat.models import ChatSession, Message, Stream
-from chat.snapshot import MAX_BYTES, MAX_MESSAGES, fold, read_snapshot
+from chat.newest import MAX_MESSAGES, newest
+from chat.reading import _history
+from chat.snapshot import MAX_BYTES, fold, read_before, read_snapshot
 from chat.stream_state import StreamState
 from chat.threads import in_thread
 from tests.chat.conversation import FOREVER, SHORT, SILENT, Conversation, busy_storage
@@ -148,5 +151,57 @@ async def test_a_snapshot_holds_the_newest_messages(talk: Conversation) -> None:
         for position in range(MAX_MESSAGES + 5)
     ]
     await in_thread(lambda: Message.objects.bulk_create(many))
-    _, snapshot = await in_thread(read_snapshot, talk.session_id)
-    assert [each["text"] for each in snapshot["messages"]] == [str(n) for n in range(5, MAX_MESSAGES + 5)]
+    _, shown = await in_thread(read_snapshot, talk.session_id)
+    assert [each["text"] for each in shown["messages"]] == [str(n) for n in range(5, MAX_MESSAGES + 5)]
+
+
+async def stored(talk: Conversation, *texts: str) -> list[Message]:
+    """Prompts and answers by turns; the oldest first."""
+    roles = ["user", "assistant"]
+    messages = [
+        Message(session_id=talk.session_id, position=2 + number, role=roles[number % 2], text=text, seq=1)
+        for number, text in enumerate(texts)
+    ]
+    return await in_thread(Message.objects.bulk_create, messages)
+
+
+async def test_of_long_messages_no_more_are_read_than_are_shown(
+    talk: Conversation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large = await stored(talk, *(["x" * (MAX_BYTES // 2)] * 20))
+    read: list[int] = []
+
+    def counted(messages: list[Message], *others: Any) -> dict[str, Any]:
+        read.append(len(messages))
+        return fold(messages, *others)
+
+    monkeypatch.setattr("chat.snapshot.fold", counted)
+    _, whole = await in_thread(read_snapshot, talk.session_id)
+    _, older = await in_thread(read_before, talk.session_id, large[10].id)
+    assert [each["id"] for each in whole["messages"]] == [str(each.id) for each in large[18:]]
+    assert [each["id"] for each in older["messages"]] == [str(each.id) for each in large[8:10]]
+    assert read == [2, 2]
+
+
+async def test_a_turn_is_read_whole(talk: Conversation) -> None:
+    """A model that is given an answer without its prompt may refuse it."""
+    messages = await stored(talk, "left out", "left out", "prompt", "a long answer", "new prompt")
+    fitting = await in_thread(lambda: list(newest(Message.objects.filter(session=talk.session_id), 12)))
+    assert [each.id for each in fitting] == [each.id for each in messages[:1:-1]]
+
+
+async def test_a_model_is_given_no_more_than_may_fit(talk: Conversation, settings: Settings) -> None:
+    settings.CHAT_CONTEXT_TOKENS = 60
+    await stored(talk, *(["x" * 400] * 20))
+    assert len(await in_thread(_history, Stream(session_id=talk.session_id, turn=10))) == 3
+
+
+async def test_older_messages_come_with_what_runs_now(talk: Conversation) -> None:
+    first = await talk.ask()
+    await talk.end_of(first)
+    runs = await talk.ask_and_hear()
+    seq, older = await in_thread(read_before, talk.session_id, runs.stream.prompt_id)
+    assert [each["id"] for each in older["messages"]] == [str(first.stream.prompt_id), str(first.stream.message_id)]
+    ids = {"stream_id": str(runs.stream.id), "message_id": str(runs.stream.message_id)}
+    assert older["active_stream"] == {**ids, "status": "streaming"}
+    assert seq >= 5
