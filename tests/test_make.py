@@ -32,6 +32,14 @@ def test_the_procfile_starts_web_and_model() -> None:
     assert lines == ["web: exec python manage.py serve", "model: exec python manage.py serve_model"]
 
 
+def test_every_target_that_the_documents_name_exists() -> None:
+    makefile = (PROJECT_DIR / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z0-9-]+):", makefile, flags=re.MULTILINE))
+    for document in (PROJECT_DIR / "README.md", *PROJECT_DIR.glob("docs/**/*.md")):
+        text = document.read_text()
+        assert set(re.findall(r"(?:`|^|^[A-Z_]+=.* )make ([a-z0-9-]+)", text, flags=re.MULTILINE)) <= targets, document
+
+
 def test_no_lock_file_names_a_place() -> None:
     for lock in PROJECT_DIR.glob("requirements*.txt"):
         text = lock.read_text()
