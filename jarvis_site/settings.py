@@ -1,7 +1,5 @@
 """Everything the environment decides, read once, here. Wrong values stop the start: see `checks.py` of each app."""
 
-import os
-import secrets
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -9,6 +7,7 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
+from jarvis_site.secret_key import kept_secret_key
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
@@ -17,6 +16,16 @@ if (BASE_DIR / ".env").is_file():
 
 
 Number = TypeVar("Number", int, float)
+
+
+# Whatever is read, an empty value is as good as none.
+def _text(name: str, default: str) -> str:
+    value: str = env.str(name, default="")
+    return value or default
+
+
+def _list(name: str, default: list[str]) -> list[str]:
+    return [part.strip() for part in _text(name, "").split(",") if part.strip()] or default
 
 
 def _positive_float(name: str, default: float) -> float:
@@ -35,7 +44,7 @@ def _positive(name: str, kind: type[Number], default: Number) -> Number:
 
 
 def _number(name: str, kind: type[Number], default: Number) -> Number:
-    text = env.str(name, default="")
+    text = _text(name, "")
     if text == "":
         return default
     try:
@@ -47,36 +56,23 @@ def _number(name: str, kind: type[Number], default: Number) -> Number:
 
 
 def _boolean(name: str, default: bool) -> bool:
-    text = env.str(name, default="").strip().lower()
+    text = _text(name, "").strip().lower()
     if text in ("", "true", "1", "yes", "on", "false", "0", "no", "off"):
         return default if text == "" else text in ("true", "1", "yes", "on")
     raise ImproperlyConfigured(f"{name}={text!r} is neither true nor false")
 
 
-def _secret_key(data_dir: Path) -> str:
-    """From the environment, else made once and kept in the data directory, readable by its owner only."""
-    if key := env.str("SECRET_KEY", default=""):
-        return str(key)
-    path = data_dir / "secret_key"
-    try:
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(secrets.token_urlsafe(50))
-    except FileExistsError:
-        pass
-    return path.read_text()
-
-
 # --- where and how -------------------------------------------------------------------------------------------------
-HOST = env.str("HOST", default="") or "127.0.0.1"  # an empty one would let everybody in
+HOST = _text("HOST", "127.0.0.1")
 PORT = _number("PORT", int, 8000)
 DEBUG = _boolean("DEBUG", False)
-DATA_DIR = Path(env.str("JARVIS_DATA_DIR", default="") or BASE_DIR / "var").resolve()
+DATA_DIR = Path(_text("JARVIS_DATA_DIR", "") or BASE_DIR / "var").resolve()
 DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)  # what people wrote is in it
-SECRET_KEY = _secret_key(DATA_DIR)
-ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
-CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
-LOG_LEVEL = env.str("LOG_LEVEL", default="INFO").upper()
-LOG_FORMAT = env.str("LOG_FORMAT", default="logfmt").lower()
+SECRET_KEY = _text("SECRET_KEY", "") or kept_secret_key(DATA_DIR)
+ALLOWED_HOSTS = _list("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS = _list("CSRF_TRUSTED_ORIGINS", [])
+LOG_LEVEL = _text("LOG_LEVEL", "INFO").upper()
+LOG_FORMAT = _text("LOG_FORMAT", "logfmt").lower()
 LOG_MAX_BYTES = _positive_int("LOG_MAX_BYTES", 10_000_000)  # then the file is rotated; five are kept
 SHUTDOWN_GRACE_SECONDS = _positive_float("SHUTDOWN_GRACE_SECONDS", 10.0)
 MAX_CONNECTIONS = _positive_int("MAX_CONNECTIONS", 10_000)  # of one process; beyond: 503
@@ -84,18 +80,18 @@ REQUEST_TIMEOUT_SECONDS = _positive_float("REQUEST_TIMEOUT_SECONDS", 30.0)  # fo
 SEND_TIMEOUT_SECONDS = _positive_float("SEND_TIMEOUT_SECONDS", 10.0)  # a client that takes nothing for so long is cut
 
 # --- the product ---------------------------------------------------------------------------------------------------
-CHAT_PROVIDER_URL = env.str("CHAT_PROVIDER_URL", default="")  # empty: the embedded model
-CHAT_PROVIDER_KEY = env.str("CHAT_PROVIDER_KEY", default="")
-CHAT_MODEL = env.str("CHAT_MODEL", default="")
-CHAT_MODEL_PATH = env.str("CHAT_MODEL_PATH", default="")
+CHAT_PROVIDER_URL = _text("CHAT_PROVIDER_URL", "")  # empty: the embedded model
+CHAT_PROVIDER_KEY = _text("CHAT_PROVIDER_KEY", "")
+CHAT_MODEL = _text("CHAT_MODEL", "")
+CHAT_MODEL_PATH = _text("CHAT_MODEL_PATH", "")
 CHAT_ALLOW_ANONYMOUS = _boolean("CHAT_ALLOW_ANONYMOUS", True)
-CHAT_IF_BUSY = env.str("CHAT_IF_BUSY", default="interrupt")
+CHAT_IF_BUSY = _text("CHAT_IF_BUSY", "interrupt")
 CHAT_INTERRUPT_WAIT_SECONDS = _positive_float("CHAT_INTERRUPT_WAIT_SECONDS", 2.0)
 CHAT_QUEUE_LIMIT = _positive_int("CHAT_QUEUE_LIMIT", 10)
 CHAT_MAX_BODY_BYTES = _positive_int("CHAT_MAX_BODY_BYTES", 1 << 20)
 CHAT_CONTEXT_TOKENS = _positive_int("CHAT_CONTEXT_TOKENS", 1500)
 CHAT_MAX_TOKENS = _positive_int("CHAT_MAX_TOKENS", 512)
-CHAT_SYSTEM_PROMPT = env.str("CHAT_SYSTEM_PROMPT", default="You are Jarvis, a helpful assistant.")
+CHAT_SYSTEM_PROMPT = _text("CHAT_SYSTEM_PROMPT", "You are Jarvis, a helpful assistant.")
 CHAT_PROVIDER_CONNECT_SECONDS = _positive_float("CHAT_PROVIDER_CONNECT_SECONDS", 5.0)
 CHAT_PROVIDER_IDLE_SECONDS = _positive_float("CHAT_PROVIDER_IDLE_SECONDS", 60.0)
 CHAT_UPKEEP_SECONDS = _positive_float("CHAT_UPKEEP_SECONDS", 60.0)  # how often old rows are looked for
@@ -110,9 +106,7 @@ EVENTS_HEARTBEAT_SECONDS = _positive_float("EVENTS_HEARTBEAT_SECONDS", 15.0)
 EVENTS_STORAGE_TIMEOUT_SECONDS = _positive_float("EVENTS_STORAGE_TIMEOUT_SECONDS", 10.0)
 EVENTS_RETENTION_SECONDS = _positive_float("EVENTS_RETENTION_SECONDS", 600.0)
 EVENTS_LOG_MAX_EVENTS = _positive_int("EVENTS_LOG_MAX_EVENTS", 10_000)
-EVENTS_CHANNEL_CAPACITY = _positive_int(
-    "EVENTS_CHANNEL_CAPACITY", 10_000
-)  # one channel carries all sessions of a process
+EVENTS_CHANNEL_CAPACITY = _positive_int("EVENTS_CHANNEL_CAPACITY", 10_000)  # one carries a process's sessions
 EVENTS_MAX_VIEWERS = _positive_int("EVENTS_MAX_VIEWERS", 5000)  # of one process; beyond: 503 overloaded
 
 # --- Django --------------------------------------------------------------------------------------------------------
@@ -157,7 +151,7 @@ TEMPLATES = [
     }
 ]
 
-DATABASE_URL = env.str("DATABASE_URL", default="") or f"sqlite:///{DATA_DIR / 'jarvis.sqlite3'}"
+DATABASE_URL = _text("DATABASE_URL", "") or f"sqlite:///{DATA_DIR / 'jarvis.sqlite3'}"
 if not DATABASE_URL.startswith(("sqlite://", "postgres://", "postgresql://")):
     raise ImproperlyConfigured("DATABASE_URL must be postgres://USER:PASSWORD@HOST:PORT/NAME or sqlite:///FILE")
 DATABASE_CONNECTIONS = _positive_int("DATABASE_CONNECTIONS", 20)  # of one process, to PostgreSQL
@@ -185,7 +179,7 @@ else:
     }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-REDIS_URL = env.str("REDIS_URL", default="")
+REDIS_URL = _text("REDIS_URL", "")
 if REDIS_URL and not REDIS_URL.startswith(("redis://", "rediss://", "unix://")):
     raise ImproperlyConfigured("REDIS_URL must be redis://HOST:PORT, rediss://HOST:PORT or unix://SOCKET")
 CHANNEL_LAYERS: dict[str, dict[str, Any]]

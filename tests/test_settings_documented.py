@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
-READERS = re.compile(r"env|_number|_positive_\w+|_boolean")
+READERS = re.compile(r"_text|_list|_number|_positive_\w+|_boolean")
 TRUTH = {"True": "true", "False": "false"}
 
 
