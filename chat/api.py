@@ -45,7 +45,7 @@ from chat.schemas import (
 )
 from chat.session_list import list_sessions, summary, with_activity
 from chat.snapshot import read_before, read_snapshot
-from chat.threads import in_thread
+from chat.threads import in_search_thread, in_thread
 from events.exceptions import BusClosed, EventsError
 
 _REFUSALS: Any = {frozenset({400, 401, 403, 404, 405, 413, 415, 503}): ErrorBody}
@@ -84,7 +84,8 @@ async def create_session(request: CallerRequest, new: NewSession = _UNNAMED) -> 
 
 @router.get("/", response={200: SessionPage, **_REFUSALS}, summary="Your sessions, newest activity first")
 async def get_sessions(request: CallerRequest, search: QueryText = "", before: QueryText = "") -> dict[str, Any]:
-    return await in_thread(list_sessions, request.auth, search, before)
+    run = in_search_thread if search else in_thread
+    return await run(list_sessions, request.auth, search, before)
 
 
 @router.get(

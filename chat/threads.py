@@ -6,7 +6,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
 
+from django.conf import settings
 from django.db import close_old_connections
+
+from chat.exceptions import Overloaded
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -17,14 +20,38 @@ _THREADS = 4
 _database_threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="chat-database")
 
 
+class _Searches(ThreadPoolExecutor):
+    """One thread for what reads everything a caller has: those who log in, ask or follow do not wait behind it."""
+
+    unfinished = 0
+
+
+_searches = _Searches(1, thread_name_prefix="chat-search")
+
+
 async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Run a synchronous function that uses the database on one of four threads of its own.
 
     A cancelled caller does not wait: work that has not begun never begins, work that has begun runs to its end.
     """
+    return await _run(_database_threads, function, *args, **kwargs)
+
+
+async def in_search_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """As `in_thread`, on the one thread of searches. Raises Overloaded if `CHAT_MAX_SEARCHES` run or wait."""
+    if _searches.unfinished >= settings.CHAT_MAX_SEARCHES:
+        raise Overloaded
+    _searches.unfinished += 1
+    try:
+        return await _run(_searches, function, *args, **kwargs)
+    finally:
+        _searches.unfinished -= 1
+
+
+async def _run(threads: ThreadPoolExecutor, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     context = contextvars.copy_context()
     loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(_database_threads, lambda: context.run(_connected, function, args, kwargs))
+    return await loop.run_in_executor(threads, lambda: context.run(_connected, function, args, kwargs))
 
 
 def _connected(function: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> T:

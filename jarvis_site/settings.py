@@ -96,6 +96,7 @@ CHAT_PROVIDER_CONNECT_SECONDS = _positive_float("CHAT_PROVIDER_CONNECT_SECONDS",
 CHAT_PROVIDER_IDLE_SECONDS = _positive_float("CHAT_PROVIDER_IDLE_SECONDS", 60.0)
 CHAT_UPKEEP_SECONDS = _positive_float("CHAT_UPKEEP_SECONDS", 60.0)  # how often old rows are looked for
 CHAT_MAX_STREAMS = _positive_int("CHAT_MAX_STREAMS", 2000)  # running in one process; beyond: 503 overloaded
+CHAT_MAX_SEARCHES = _positive_int("CHAT_MAX_SEARCHES", 20)  # running or waiting in one process; beyond: 503
 
 EVENTS_FLUSH_INTERVAL_SECONDS = _positive_float("EVENTS_FLUSH_INTERVAL_SECONDS", 0.075)
 EVENTS_FLUSH_BYTES = _positive_int("EVENTS_FLUSH_BYTES", 1024)
@@ -168,7 +169,7 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
 else:
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True  # the pool tries a connection before it hands it out
     DATABASES["default"]["OPTIONS"] = {
-        # Ten threads have one each (log: writer and 4 readers, chat: 4, readiness); the rest is for Django's requests.
+        # Eleven threads have one each (log: writer, 4 readers; chat: 4, search; readiness); the rest is for requests.
         # Short timeouts, as the pool pauses between its attempts twice as long each time: they begin anew.
         "pool": {"min_size": 1, "max_size": DATABASE_CONNECTIONS, "timeout": 5, "reconnect_timeout": 2},
         "connect_timeout": 3,

@@ -1,17 +1,23 @@
 """The list of sessions: newest activity first, paged without repetition or loss, searched."""
 
+import asyncio
+import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from pytest_django.fixtures import Settings
 
+from chat import api, threads
+from chat.callers import Caller
 from chat.models import ChatSession, Message, Stream
 from chat.session_list import PAGE_SIZE
 from chat.stream_state import StreamState
 from chat.threads import in_thread
 from tests.api.client import ApiClient, error_of
+from tests.chat.conversation import until
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -112,3 +118,28 @@ async def test_the_list_takes_one_query_however_long(ada: ApiClient) -> None:
         return len(queries)
 
     assert await in_thread(count) == 1
+
+
+async def test_slow_searches_hold_nobody_else_up_and_do_not_pile_up(
+    ada: ApiClient, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.CHAT_MAX_SEARCHES = 6  # more than there are threads for everything else
+    found = threading.Event()
+    real = api.list_sessions
+
+    def slow(caller: Caller, search: str, before: str) -> dict[str, Any]:
+        if search:
+            found.wait(30)
+        return real(caller, search, before)
+
+    monkeypatch.setattr(api, "list_sessions", slow)
+    searching = [asyncio.ensure_future(ada.get("/api/sessions/?search=x")) for _ in range(6)]
+    try:
+        await until(lambda: threads._searches.unfinished == 6)
+        refused = await ada.get("/api/sessions/?search=x")
+        assert (error_of(refused), refused.headers["Retry-After"]) == ((503, "overloaded", None), "2")
+        assert await ids(ada) == []
+    finally:
+        found.set()
+    assert {response.status_code for response in await asyncio.gather(*searching)} == {200}
+    assert (await ada.get("/api/sessions/?search=x")).status_code == 200
