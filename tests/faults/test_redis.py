@@ -10,6 +10,7 @@ from tests.cluster.cluster import Cluster
 from tests.faults.conftest import up
 from tests.faults.scene import Scene, Scenes
 from tests.live.server import Server
+from tests.scrape import scrape
 from tests.services import RedisServer
 
 LONG = "scripted:?tokens=100000&rate=60"
@@ -57,6 +58,11 @@ async def live_again(viewer: Viewer, timeout_seconds: float) -> None:
     await viewer.until(lambda viewer: len(viewer.events) > now + 9 and smooth(viewer), timeout_seconds)
 
 
+async def late(*servers: Server) -> list[float]:
+    """How often the loop of each process was more than 250 ms late, by its own account."""
+    return [(await scrape(server.url)).late("0.25") for server in servers]
+
+
 async def test_f06_redis_blip(grown: Cluster, scenes: Scenes, redis_server: RedisServer) -> None:
     """All its connections are cut three times in a stream."""
     all_scenes, _, b = await watched(scenes, grown)
@@ -82,7 +88,7 @@ async def test_f07_redis_gone(grown: Cluster, scenes: Scenes, redis_server: Redi
     """It is killed, and comes back empty after 15 s: viewers are late meanwhile, not wrong."""
     all_scenes, a, b = await watched(scenes, grown)
     other = all_scenes[-1].viewers[1]
-    since = other.events[-1].at
+    since, late_before = other.events[-1].at, await late(a, b)
     await asyncio.to_thread(redis_server.kill)
     try:
         slowest = asyncio.create_task(slowest_answer(all_scenes[0], a, other, since + AWAY_SECONDS))
@@ -92,6 +98,7 @@ async def test_f07_redis_gone(grown: Cluster, scenes: Scenes, redis_server: Redi
     finally:
         await asyncio.to_thread(redis_server.start)
     await live_again(other, 8)
+    assert await late(a, b) == late_before
     await finished(all_scenes, b)
 
 
@@ -111,7 +118,7 @@ async def test_f08_redis_stall(grown: Cluster, scenes: Scenes, redis_server: Red
     """It is stopped for 5 s, its connections open: nobody waits for it, and `/readyz` says so."""
     all_scenes, a, b = await watched(scenes, grown)
     other = all_scenes[-1].viewers[1]
-    since = other.events[-1].at
+    since, late_before = other.events[-1].at, await late(a, b)
     await asyncio.to_thread(redis_server.pause)
     try:
         slowest = asyncio.create_task(slowest_answer(all_scenes[0], a, other, since + STALL_SECONDS))
@@ -123,4 +130,5 @@ async def test_f08_redis_stall(grown: Cluster, scenes: Scenes, redis_server: Red
     finally:
         await asyncio.to_thread(redis_server.resume)
     await live_again(other, 8)
+    assert await late(a, b) == late_before
     await finished(all_scenes, b)
