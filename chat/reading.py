@@ -4,7 +4,7 @@ from contextlib import aclosing
 
 from django.conf import settings
 
-from chat import wire
+from chat import metrics, wire
 from chat.history import choose, halved
 from chat.models import Message, Stream
 from chat.newest import newest
@@ -44,8 +44,9 @@ async def _read(stream: Stream, publisher: BatchingPublisher, messages: tuple[Mo
                     await publisher.publish(wire.status(stream, StreamState.QUEUED, position=0))
                 else:
                     return item
-        except ContextExceeded as error:
-            if begun:  # a second answer would follow the beginning of the first
+        except ProviderError as error:
+            metrics.provider_errors.add(1, error.code)
+            if begun and isinstance(error, ContextExceeded):  # a second answer would follow the beginning of the first
                 raise ProviderError(error.code, error.message) from error
             raise
     raise AssertionError("A provider ends with Finish or an error.")

@@ -19,7 +19,7 @@ from chat.models import Stream
 from chat.prompt import PromptRequest
 from chat.running_stream import STOP, RunningStream
 from chat.stream_log import log_start
-from chat.stream_state import EndReason
+from chat.stream_state import UNFINISHED, EndReason, StreamState
 from chat.turns import Accepted
 from chat.upkeep import Upkeep
 from events import bus
@@ -185,6 +185,13 @@ class Registry:
                 running.news.set()
         if not task.cancelled() and (error := task.exception()):
             logger.error("stream_task_failed", stream_id=task.get_name(), exc_info=error)
+
+
+def running() -> list[StreamState]:
+    """The states of the streams that the running loop's registry has, if there is one."""
+    registry = _registries.get(asyncio.get_running_loop())
+    states = [] if registry is None else [each.state for each in registry.streams.values()]
+    return [state for state in states if state in UNFINISHED]
 
 
 async def close_current(grace_seconds: float) -> None:

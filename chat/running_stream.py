@@ -4,24 +4,25 @@ Log lines and their order are a contract (`docs/troubleshooting.md`): who looks 
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from uuid import UUID
 
 import structlog
 
-from chat import turns, wire
+from chat import metrics, turns, wire
 from chat.ending import NOT_STORED, end_answer, end_without_text, stored
 from chat.providers.base import Finish, ProviderError
 from chat.reading import read_model
 from chat.stream_log import log_end
-from chat.stream_state import EndReason
+from chat.stream_state import EndReason, StreamState
 from chat.turns import Accepted, Outcome
 from events.bus import EventBus
 from events.core.event import Event
 from events.exceptions import StorageUnavailable
 from events.groups import Signal
+from events.log_transaction import Entry, LogTransaction
 from events.publisher import BatchingPublisher
 
 logger = structlog.get_logger(__name__)
@@ -44,13 +45,18 @@ class RunningStream:
         self._bus = bus
         self._accepted = accepted
         self._stop_reason: EndReason | None = None
-        self._trouble = False
+        self._speaks = self._trouble = False
         self._ending = False
         self._reading: asyncio.Task[Finish] | None = None
         self._loop = asyncio.get_running_loop()
         self._started = self._loop.time()
         self._gives_up_waiting = None if wait_seconds is None else self._started + wait_seconds
         self._trace = self.stream.trace_id.hex
+
+    @property
+    def state(self) -> StreamState:
+        """Where it stands here; the storage follows with the next batch."""
+        return StreamState.STREAMING if self._speaks else StreamState(self.stream.state)
 
     def stop(self, reason: EndReason) -> bool:
         """Ends the stream soon, with this reason; False if it is ending already."""
@@ -150,7 +156,7 @@ class RunningStream:
             stream.turn,
             text_type=wire.TOKEN,
             encode=wire.token_encoder(stream.id, stream.message_id),
-            before_first=lambda: turns.first_token(stream, self._seconds()),
+            before_first=self._first_token,
             on_trouble=self._in_trouble,
         )
         outcome = await self._read(publisher)
@@ -179,6 +185,12 @@ class RunningStream:
             return Outcome(error.code, error.message, error.retryable)
         logger.error("stream_failed", trace=self._trace, exc_info=error)
         return Outcome(EndReason.PROVIDER_ERROR, "Something went wrong here. Ask again.", retryable=True)
+
+    def _first_token(self) -> Callable[[LogTransaction], Sequence[Entry]]:
+        self._speaks = True
+        seconds = self._seconds()
+        metrics.first_token_seconds.observe(seconds)
+        return turns.first_token(self.stream, seconds)
 
     def _in_trouble(self, error: StorageUnavailable | None) -> None:
         """The log refused the turn (`error` None): another process has ended this stream. Or it cannot be written."""

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from channels.generic.http import AsyncHttpConsumer
 
-from events import bus
+from events import bus, metrics
 from events.conf import conf
 from events.core import sse
 from events.core.event import Event, encode_data
@@ -189,6 +189,7 @@ class EventStreamConsumer(LongResponseConsumer):
         seq, data = await self.snapshot()
         if reset:
             data = {**data, "reset": True}
+            metrics.resets.add()
         frame = sse.encode_frame("snapshot", encode_data(data), seq)
         viewer.start_at(seq, read_log=True)
         await self.send_body(frame, more_body=True)

@@ -7,6 +7,7 @@ larger the commits. Nothing here touches Django's shared thread.
 
 import asyncio
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from uuid import UUID
 import structlog
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
+from events import metrics
 from events.conf import conf
 from events.exceptions import BusClosed, StorageUnavailable
 from events.log_reading import Page, read_heads, read_page
@@ -158,9 +160,11 @@ class EventLog:
 
     async def _attempt(self, jobs: list[Job]) -> Exception | None:
         try:
-            committed = await self._loop.run_in_executor(self._writer, commit, jobs)
+            committed = await self._loop.run_in_executor(self._writer, _timed_commit, jobs)
         except Exception as error:
+            metrics.commit_failures.add()
             return error
+        metrics.events.add(len(committed))
         if committed:
             self._announce(committed)
         for job in jobs:
@@ -184,6 +188,14 @@ class EventLog:
 
 
 # --- on the threads ---
+
+
+def _timed_commit(jobs: list[Job]) -> Committed:
+    started = time.perf_counter()
+    try:
+        return commit(jobs)
+    finally:
+        metrics.commit_seconds.observe(time.perf_counter() - started)
 
 
 def _reading(function: Callable[..., T], arguments: tuple[Any, ...]) -> T:

@@ -12,6 +12,7 @@ from weakref import WeakValueDictionary
 
 import structlog
 
+from events import metrics
 from events.groups import group_name
 
 logger = structlog.get_logger(__name__)
@@ -48,6 +49,7 @@ class Membership:
     def failed(self, error: Exception) -> None:
         """The layer has made an error; whatever it knew of us it may have forgotten."""
         logger.warning("layer_error", err=repr(error))
+        metrics.layer_errors.add()
         self.away = True
         self._joined.clear()
 

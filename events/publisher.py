@@ -13,6 +13,7 @@ from uuid import UUID
 
 import structlog
 
+from events import metrics
 from events.conf import conf
 from events.core.batching import Batch, Batcher
 from events.event_log import EventLog
@@ -118,6 +119,8 @@ class BatchingPublisher:
             return work(log, [*first, self._text_entry(left)])
 
         result = await self._log.transaction(last_work)
+        if left is not None:
+            metrics.flushed(left, metrics.END)
         self._logger.info("cleanup_buffer")
         return result
 
@@ -134,7 +137,7 @@ class BatchingPublisher:
                 left = batch
             else:
                 self._count(batch, batches=0)
-                left = Batch(left.text + batch.text, left.tokens + batch.tokens, left.size_bytes + batch.size_bytes)
+                left = left.followed_by(batch)
         self._left, self._unsent = left, None
         if self._batcher.in_flight:
             self._batcher.done(self._loop.time())
@@ -190,6 +193,8 @@ class BatchingPublisher:
             self._on_trouble(trouble)
         elif batch is not None:
             self._count(batch)
+            full = batch.size_bytes > self._batcher.flush_bytes
+            metrics.flushed(batch, metrics.BYTES if full else metrics.INTERVAL)
             self._logger.debug("flush_done", tokens_sent=batch.tokens)
 
     async def _store(self, batch: Batch | None, others: Sequence[Entry]) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
+from events import metrics
 from events.core import sse
 from events.core.cursor import Cursor, Step
 from events.core.event import Event
@@ -44,6 +45,7 @@ class Viewer:
         self._cursor = Cursor(after)
         self._queue: deque[Delivered] = deque()
         self._read_log = True
+        self._missed = False  # the hub did not hand over all that it should have
         self._woken = False
         self._waiter: asyncio.Future[None] | None = None
 
@@ -99,7 +101,7 @@ class Viewer:
     def on_event(self, event: Event, frame: bytes) -> None:
         if len(self._queue) >= QUEUE_EVENTS:
             self._queue.clear()
-            self._read_log = True
+            self._read_log = self._missed = True
         self._queue.append(Delivered(event, frame))
         self._look()
 
@@ -108,7 +110,7 @@ class Viewer:
         self.wake()
 
     def on_loss(self) -> None:
-        self._read_log = True
+        self._read_log = self._missed = True
         self._look()
 
     # --- inside ---
@@ -118,15 +120,18 @@ class Viewer:
             self._waiter.set_result(None)
 
     async def _from_log(self) -> Sequence[Delivered] | Lost:
-        self._read_log = False  # what is lost from now on may be missing from what is read now
+        missed = self._missed
+        self._read_log = self._missed = False  # what is lost from now on may be missing from what is read now
         try:
             page = await self._log.read(self.session_id, self.cursor_seq)
         except BaseException:
             self._read_log = True
+            self._missed |= missed
             raise
         if page.lost:
             return Lost()
         if page.events:
+            metrics.gaps_repaired.add(int(missed))
             self._cursor = Cursor(page.events[-1].seq)
             if page.events[-1].seq < page.head:
                 self._read_log = True
@@ -140,7 +145,7 @@ class Viewer:
             step = self._cursor.step(self._queue[0].event.seq)
             if step is Step.GAP:
                 self.gaps += 1
-                self._read_log = True
+                self._read_log = self._missed = True
                 break
             delivered = self._queue.popleft()
             if step is Step.NEXT:

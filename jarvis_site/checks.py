@@ -24,6 +24,9 @@ def check_logging(**_: Any) -> Iterator[CheckMessage]:
 def check_address(**_: Any) -> Iterator[CheckMessage]:
     if not 0 <= settings.PORT <= 65535:
         yield Error(f"PORT={settings.PORT} is no port: use 1 to 65535, or 0 for any free one.", id="jarvis.E003")
+    if not 0 <= settings.METRICS_PORT <= 65535:
+        hint = "Use 1 to 65535, or 0 for none of its own."
+        yield Error(f"METRICS_PORT={settings.METRICS_PORT} is no port.", hint=hint, id="jarvis.E009")
 
 
 def check_channel_layer(**_: Any) -> Iterator[CheckMessage]:

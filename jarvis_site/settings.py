@@ -74,6 +74,9 @@ CSRF_TRUSTED_ORIGINS = _list("CSRF_TRUSTED_ORIGINS", [])
 LOG_LEVEL = _text("LOG_LEVEL", "INFO").upper()
 LOG_FORMAT = _text("LOG_FORMAT", "logfmt").lower()
 LOG_MAX_BYTES = _positive_int("LOG_MAX_BYTES", 10_000_000)  # then the file is rotated; five are kept
+METRICS_TOKEN = env.str("METRICS_TOKEN", default="")  # empty: /metrics is told to this machine only
+METRICS_PORT = _number("METRICS_PORT", int, 0)  # 0: /metrics is at PORT, with everything else
+LOOP_LAG_WARNING_SECONDS = _positive_float("LOOP_LAG_WARNING_SECONDS", 0.1)  # people notice a page that is later
 SHUTDOWN_GRACE_SECONDS = _positive_float("SHUTDOWN_GRACE_SECONDS", 10.0)
 MAX_CONNECTIONS = _positive_int("MAX_CONNECTIONS", 10_000)  # of one process; beyond: 503
 REQUEST_TIMEOUT_SECONDS = _positive_float("REQUEST_TIMEOUT_SECONDS", 30.0)  # for headers and body to come in
@@ -223,7 +226,7 @@ CSRF_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = _boolean("HTTPS", False)
 # Told by the proxy, which overwrites it (setup/nginx/); without this, a redirect to https would never end.
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if SESSION_COOKIE_SECURE else None
-SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]  # asked by machines, past the proxy
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]  # asked by machines, past the proxy
 SECURE_HSTS_SECONDS = 31_536_000 if SESSION_COOKIE_SECURE else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = SESSION_COOKIE_SECURE
 SECURE_REFERRER_POLICY = "same-origin"

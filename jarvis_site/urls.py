@@ -1,10 +1,13 @@
-"""The whole site: the admin and the chat."""
+"""The whole site: the admin, the chat, and what is measured."""
 
 from django.contrib import admin
 from django.urls import include, path
 
+from jarvis_site.metrics import metrics
+
 urlpatterns = [
     path("admin/", admin.site.urls),
+    path("metrics", metrics, name="metrics"),
     path("", include("chat.urls")),
 ]
 

@@ -142,6 +142,12 @@ def tokens(frames: bytes) -> bytes:
     return b"".join(re.findall(TOKENS, frames))
 
 
+def test_metrics_are_each_processs_own_and_nginx_tells_none(running: RunningCluster) -> None:
+    asked = subprocess.run(["curl", "-s", "-m", "5", f"{running.url}/metrics"], check=True, capture_output=True)
+    assert b"404 Not Found" in asked.stdout
+    assert b"jarvis_viewers" not in asked.stdout
+
+
 def test_a_killed_process_is_started_again_and_hardly_missed(running: RunningCluster) -> None:
     os.kill(running.pid_of("web-1"), signal.SIGKILL)
     for _ in range(20):

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -97,6 +98,24 @@ async def burst(scope: Scope, receive: Receive, send: Send) -> None:
     await _body(send, b"")
 
 
+async def hold(scope: Scope, receive: Receive, send: Send) -> None:
+    """Holds the event loop for `?seconds=`: with `&how=burn` it computes, with `&how=block` it waits."""
+    query = parse_qs(scope["query_string"].decode())
+    (burn if query["how"] == ["burn"] else block)(float(query["seconds"][0]))
+    await _start(send)
+    await _body(send, b"held")
+
+
+def burn(seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        pass
+
+
+def block(seconds: float) -> None:
+    time.sleep(seconds)
+
+
 _APPLICATIONS: dict[str, Any] = {
     "ok": ok,
     "slow": slow,
@@ -109,6 +128,7 @@ _APPLICATIONS: dict[str, Any] = {
     "ticks": ticks,
     "flood": flood,
     "burst": burst,
+    "hold": hold,
 }
 _routes: list[Any] = [re_path(f"^{path}$", application) for path, application in _APPLICATIONS.items()]
 unguarded = URLRouter([*_routes, re_path(r"", django_application)])

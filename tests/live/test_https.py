@@ -19,3 +19,4 @@ def test_only_who_came_by_plain_http_is_sent_to_https(start_server: StartServer)
     assert status_of(server.port, "/", {}) == 301
     assert status_of(server.port, "/", {"X-Forwarded-Proto": "https"}) == 200
     assert status_of(server.port, "/healthz", {}) == 200
+    assert status_of(server.port, "/metrics", {}) == 200

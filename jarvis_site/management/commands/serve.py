@@ -37,10 +37,15 @@ class Command(BaseCommand):
             else:
                 _refuse_unmigrated()
             _raise_descriptor_limit()
-            address, family = _address(listener), listener.family
+            address = _address(listener)
+            listeners = [listener]
+            if settings.METRICS_PORT:
+                listeners.append(_listen("127.0.0.1", settings.METRICS_PORT, "another with METRICS_PORT"))
+            families = [each.family for each in listeners]
+            sockets = zip([each.detach() for each in listeners], families, strict=True)
             server = Server(
                 application=import_by_path(application),
-                endpoints=[AdoptedStreamServerEndpoint(reactor, listener.detach(), family)],
+                endpoints=[AdoptedStreamServerEndpoint(reactor, fd, family) for fd, family in sockets],
                 ready_callable=lambda: self._say_ready(address),
             )
         server.run()
@@ -50,14 +55,12 @@ class Command(BaseCommand):
         self.stdout.flush()
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int, choose: str = "others with HOST and PORT") -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host.strip("[]"), port), family=family, backlog=BACKLOG)
     except (OSError, OverflowError) as error:
-        raise CommandError(
-            f"Cannot listen on {host}, port {port}: {error}. Choose others with HOST and PORT."
-        ) from None
+        raise CommandError(f"Cannot listen on {host}, port {port}: {error}. Choose {choose}.") from None
 
 
 def _adopt(fd: int) -> socket.socket:
