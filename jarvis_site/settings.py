@@ -74,7 +74,7 @@ CSRF_TRUSTED_ORIGINS = _list("CSRF_TRUSTED_ORIGINS", [])
 LOG_LEVEL = _text("LOG_LEVEL", "INFO").upper()
 LOG_FORMAT = _text("LOG_FORMAT", "logfmt").lower()
 LOG_MAX_BYTES = _positive_int("LOG_MAX_BYTES", 10_000_000)  # then the file is rotated; five are kept
-METRICS_TOKEN = env.str("METRICS_TOKEN", default="")  # empty: /metrics is told to this machine only
+METRICS_TOKEN = _text("METRICS_TOKEN", "")  # empty: /metrics is told to this machine only
 METRICS_PORT = _number("METRICS_PORT", int, 0)  # 0: /metrics is at PORT, with everything else
 LOOP_LAG_WARNING_SECONDS = _positive_float("LOOP_LAG_WARNING_SECONDS", 0.1)  # people notice a page that is later
 SHUTDOWN_GRACE_SECONDS = _positive_float("SHUTDOWN_GRACE_SECONDS", 10.0)
