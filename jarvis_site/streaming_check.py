@@ -18,6 +18,7 @@ ESSAY = "Write a long essay of at least two thousand words about the history of 
 QUESTION = "What is two plus two? Answer in one short sentence."
 BETWEEN_SECONDS = 0.05
 HEALTH_SECONDS = 1.0
+_QUOTED_CHARACTERS = 200
 
 
 class CheckFailed(Exception):
@@ -56,6 +57,12 @@ class StreamingCheck:
         )
         try:
             await self._open_session()
+        except TimeoutError:
+            await self._http.close()
+            raise CheckFailed(f"{self._url} did not answer within {self._timeout_seconds:.0f} s.") from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: what aiohttp says of some addresses
+            await self._http.close()
+            raise CheckFailed(f"{self._url} cannot be reached: {error or repr(error)}") from None
         except BaseException:
             await self._http.close()
             raise
@@ -65,6 +72,8 @@ class StreamingCheck:
         try:
             async with self._http.delete(f"{self._url}/api/sessions/{self._session}/", headers=self._headers):
                 pass
+        except (aiohttp.ClientError, TimeoutError):
+            pass  # what was to be found out has been
         finally:
             await self._http.close()
 
@@ -100,10 +109,16 @@ class StreamingCheck:
         async with self._http.post(
             f"{self._url}/api/sessions/", json={"title": "check_streaming"}, headers=self._headers
         ) as response:
-            body = await response.json()
-            if response.status != 201:
-                raise CheckFailed(f"No session could be made: {response.status}, {body['error']['message']}")
-            self._session = body["id"]
+            text = await response.text(errors="replace")
+            try:
+                body = json.loads(text)
+                if response.status == 201:
+                    self._session = body["id"]
+                    return
+                said = body["error"]["message"]
+            except (ValueError, LookupError, TypeError):
+                said = f"and what it said is none of Jarvis's answers: {text[:_QUOTED_CHARACTERS]!r}"
+            raise CheckFailed(f"No session could be made: {response.status}, {said}")
 
     async def _ask(self, prompt: str) -> Answer:
         answer, started = Answer(), time.monotonic()
@@ -137,6 +152,8 @@ class StreamingCheck:
                     raise CheckFailed(f"/healthz answered {response.status}.")
         except TimeoutError:
             raise CheckFailed(f"/healthz did not answer within {HEALTH_SECONDS:.0f} s.") from None
+        except aiohttp.ClientError as error:
+            raise CheckFailed(f"/healthz broke off: {error!r}") from None
         return time.monotonic() - started
 
 
@@ -144,7 +161,10 @@ async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[tuple[str, 
     decoder = Decoder()
     async for chunk in response.content.iter_any():
         for frame in decoder.feed(chunk):
-            yield frame.event, json.loads(frame.data)
+            try:
+                yield frame.event, json.loads(frame.data)
+            except ValueError:
+                raise CheckFailed(f"An event is no JSON: {frame.data[:_QUOTED_CHARACTERS]!r}") from None
 
 
 def _must_have_ended(answer: Answer, ends: set[str], who: str) -> None:
