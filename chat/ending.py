@@ -44,7 +44,7 @@ async def end_answer(bus: EventBus, stream: Stream, publisher: BatchingPublisher
     failed = False
     while True:
         try:
-            ended = await publisher.finish(line, work)
+            ended = await publisher.finish(line, work, partial(_tell_unstored, bus, stream))
         except StorageUnavailable as error:
             if not failed:  # an outage may last, and what is tried again every few seconds is one failure
                 failed = True
@@ -78,9 +78,13 @@ async def stored(bus: EventBus, work: Callable[[LogTransaction], T]) -> T:
     """A stream that waits for its turn, or ends, can wait for the storage as well."""
     while True:
         try:
-            return await bus.transaction(work)
+            return await bus.transaction(work, _wait_on)
         except StorageUnavailable:
             await asyncio.sleep(_STORE_AGAIN_SECONDS)
+
+
+def _wait_on() -> None:
+    """Nobody is to be told that it takes long to know whether this is stored."""
 
 
 def _tell_unstored(bus: EventBus, stream: Stream) -> None:

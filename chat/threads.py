@@ -7,9 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
 
 from django.conf import settings
-from django.db import close_old_connections
+from django.db import OperationalError, close_old_connections
 
 from chat.exceptions import Overloaded
+from events.conf import conf
+from events.deadline import Deadline, until
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -33,6 +35,7 @@ async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
     """Run a synchronous function that uses the database on one of four threads of its own.
 
     A cancelled caller does not wait: work that has not begun never begins, work that has begun runs to its end.
+    Raises OperationalError after `EVENTS_STORAGE_TIMEOUT_SECONDS`, and lets go of a PostgreSQL that does not answer.
     """
     return await _run(_database_threads, function, *args, **kwargs)
 
@@ -51,13 +54,22 @@ async def in_search_thread(function: Callable[P, T], *args: P.args, **kwargs: P.
 async def _run(threads: ThreadPoolExecutor, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     context = contextvars.copy_context()
     loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(threads, lambda: context.run(_connected, function, args, kwargs))
-
-
-def _connected(function: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> T:
-    # Drops a connection that broke, checks one that idled; SQLite's stays open, PostgreSQL's goes back to its pool.
-    close_old_connections()
+    seconds = conf.storage_timeout_seconds
+    deadline = Deadline(seconds)
     try:
-        return function(*args, **kwargs)
-    finally:
+        async with asyncio.timeout(seconds):
+            return await loop.run_in_executor(
+                threads, lambda: context.run(_connected, deadline, function, args, kwargs)
+            )
+    except TimeoutError as error:
+        raise OperationalError("the database does not answer") from error
+
+
+def _connected(deadline: Deadline, function: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> T:
+    with until(deadline):
+        # Drops a connection that broke, checks one that idled; SQLite's stays open, PostgreSQL's goes back to its pool.
         close_old_connections()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            close_old_connections()

@@ -14,7 +14,9 @@ from weakref import WeakKeyDictionary
 import structlog
 from asgiref.sync import async_to_sync
 
+from events.conf import conf
 from events.core.event import encode_data
+from events.core.pace import Pace
 from events.event_log import EventLog
 from events.groups import Signal
 from events.hub import Hub
@@ -29,9 +31,11 @@ class EventBus:
     """Log, hub and publishers, put together."""
 
     def __init__(self) -> None:
+        self.closed = False
         self.hub = Hub()
         self.log = EventLog(self.hub.announce)
         self.hub.start(self.log)
+        self.pace = Pace(conf.flush_interval_seconds, conf.flush_longest_seconds)
 
     async def publish(self, session_id: UUID, type: str, data: Mapping[str, Any]) -> int:
         """One event of the session itself, not of a stream: its seq, once it is durable."""
@@ -39,9 +43,9 @@ class EventBus:
         assert seq is not None  # without a turn nothing is refused
         return seq
 
-    async def transaction(self, work: Callable[[LogTransaction], T]) -> T:
+    async def transaction(self, work: Callable[[LogTransaction], T], on_doubt: Callable[[], None] | None = None) -> T:
         """See `EventLog.transaction`."""
-        return await self.log.transaction(work)
+        return await self.log.transaction(work, on_doubt)
 
     def signal(self, session_id: UUID, name: str, data: str) -> None:
         """News to whoever listens to the session, in any process; may be lost."""
@@ -52,16 +56,23 @@ class EventBus:
 
     async def aclose(self) -> None:
         """Writes what waits, discards the groups, ends tasks and threads. Idempotent."""
-        await self.log.aclose()
-        await self.hub.aclose()
-        logger.info("events_bus_closed")
+        if self.closed:
+            return
+        self.closed = True
+        try:
+            await self.log.aclose()
+        finally:
+            try:
+                await self.hub.aclose()
+            finally:
+                logger.info("events_bus_closed")
 
 
 _buses: WeakKeyDictionary[asyncio.AbstractEventLoop, EventBus] = WeakKeyDictionary()
 
 
 def current() -> EventBus:
-    """The running loop's bus."""
+    """The running loop's bus; a closed one stays, and refuses (BusClosed) who comes too late."""
     loop = asyncio.get_running_loop()
     bus = _buses.get(loop)
     if bus is None:
@@ -70,16 +81,17 @@ def current() -> EventBus:
 
 
 def exists() -> bool:
-    """Whether the running loop has a bus."""
+    """Whether the running loop has a bus that is open."""
     try:
-        return asyncio.get_running_loop() in _buses
+        bus = _buses.get(asyncio.get_running_loop())
     except RuntimeError:
         return False
+    return bus is not None and not bus.closed
 
 
 async def close_current() -> None:
     """Closes the running loop's bus, if it has one."""
-    if bus := _buses.pop(asyncio.get_running_loop(), None):
+    if bus := _buses.get(asyncio.get_running_loop()):
         await bus.aclose()
 
 

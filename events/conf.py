@@ -7,6 +7,7 @@ class EventsSettings:
     """`EVENTS_*`: units are in the names; the defaults and the reasons are in `.env.example`."""
 
     flush_interval_seconds: float
+    flush_longest_seconds: float
     flush_bytes: int
     max_pending_bytes: int
     max_connection_bytes: int
@@ -17,6 +18,8 @@ class EventsSettings:
     log_max_events: int
     channel_capacity: int
     max_viewers: int
+    max_announced_bytes: int
+    max_queued_bytes: int
 
     def __getattr__(self, name: str) -> float | int:
         value: float | int = getattr(settings, f"EVENTS_{name.upper()}")

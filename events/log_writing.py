@@ -13,7 +13,9 @@ from uuid import UUID
 import structlog
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 
+from events.commit_outcome import OutcomeUnknown, transaction_id
 from events.core.event import Event
+from events.exceptions import StorageUnavailable
 from events.log_transaction import Append, LogTransaction
 
 logger = structlog.get_logger(__name__)
@@ -24,7 +26,6 @@ LOCK_WAIT_MILLISECONDS = 500
 # PostgreSQL takes the locks from a process that fell asleep within a transaction, before others take it for dead (6 s)
 # and must write what it has locked.
 STUCK_MILLISECONDS = 4_000
-OUTCOME_SECONDS = 10.0  # for the database to come back and say what became of a commit
 
 
 @dataclass(slots=True, eq=False)
@@ -37,16 +38,31 @@ class Job:
     work: Callable[[LogTransaction], Any] | None = None
     result: Any = None
     error: Exception | None = None
+    on_doubt: Callable[[], None] | None = None
+    over: bool = False  # refused for good: not to be tried any more
 
     def refuse(self, error: Exception) -> None:
+        self.over = True
         if not self.future.done():
             self.future.set_exception(error)
 
+    def doubt(self) -> None:
+        """It is late, and not known whether this is written; who does not want to wait for that is told so."""
+        on_doubt, self.on_doubt = self.on_doubt, _nobody
+        if on_doubt is not None:
+            on_doubt()
+        elif not self.future.done():
+            self.future.set_exception(StorageUnavailable())
+
+
+def _nobody() -> None:
+    pass
+
 
 def commit(jobs: Sequence[Job]) -> Committed:
-    """All jobs in one transaction. A session's jobs keep their order."""
+    """All jobs in one transaction. A session's jobs keep their order. Raises OutcomeUnknown too."""
     _open()
-    transaction_id = None
+    asked = None
     try:
         with transaction.atomic():
             if connection.vendor == "postgresql":
@@ -56,41 +72,19 @@ def commit(jobs: Sequence[Job]) -> Committed:
                         f"SET LOCAL idle_in_transaction_session_timeout = {STUCK_MILLISECONDS}"
                     )
             committed = _do(jobs)
-            transaction_id = _transaction_id()
-    except (DatabaseError, InterfaceError):
+            asked = transaction_id()
+    except (DatabaseError, InterfaceError) as error:
         connection.close()  # the next attempt opens a fresh one
-        if transaction_id is None or not _has_committed(transaction_id):
-            raise
+        if asked is not None and isinstance(error, PASSING):  # anything else is an answer
+            raise OutcomeUnknown(asked, committed) from error
+        raise
     return committed
 
 
-def _transaction_id() -> str | None:
-    if connection.vendor != "postgresql":
-        return None  # SQLite's COMMIT has happened or it has not: nobody stands between
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_current_xact_id_if_assigned()::text")
-        found: str | None = cursor.fetchone()[0]
-        return found
-
-
-def _has_committed(transaction_id: str) -> bool:
-    """What became of a COMMIT whose answer was lost with its connection. Once more would write everything twice."""
-    until = time.monotonic() + OUTCOME_SECONDS
-    wrapper: Any = connection
-    database = wrapper.Database
-    while True:
-        try:  # past the pool, which pauses longer and longer between its attempts
-            with database.connect(**wrapper.get_connection_params()) as fresh:
-                status = fresh.execute("SELECT pg_xact_status(%s::xid8)", [transaction_id]).fetchone()[0]
-            if status != "in progress":
-                logger.info("commit_outcome", status=status)
-                return bool(status == "committed")
-        except database.Error as error:
-            logger.debug("commit_outcome_asked", err=repr(error))
-        if time.monotonic() > until:
-            logger.error("commit_outcome_unknown")
-            return False
-        time.sleep(0.1)
+def is_away(error: Exception) -> bool:
+    """Whether nobody would fare better: there was no answer of PostgreSQL's at all."""
+    cause: Any = error.__cause__
+    return isinstance(error, PASSING) and hasattr(cause, "sqlstate") and cause.sqlstate is None
 
 
 def _do(jobs: Sequence[Job]) -> Committed:

@@ -16,14 +16,18 @@ import structlog
 from events import metrics
 from events.conf import conf
 from events.core.batching import Batch, Batcher
+from events.core.pace import Pace
 from events.event_log import EventLog
 from events.exceptions import StorageUnavailable
 from events.log_transaction import Entry, LogTransaction
 
 logger = structlog.get_logger(__name__)
 T = TypeVar("T")
+First = Callable[[LogTransaction], Sequence[Entry]]
+Last = Callable[[LogTransaction, Sequence[Entry]], T]
 
-_TIMER_EARLY_SECONDS = 1e-6  # a timer of asyncio may be early by the clock's resolution; it need not be set again
+_TIMER_EARLY_SECONDS = 1e-3  # a timer of uvloop may be early by half of it; it need not be set again
+_TICKS = 3  # of the interval: streams whose batches are due within one leave together, in one commit
 
 
 class _Refused(Exception):
@@ -48,8 +52,9 @@ class BatchingPublisher:
         *,
         text_type: str,
         encode: Callable[[str], str],
-        before_first: Callable[[], Callable[[LogTransaction], Sequence[Entry]]],
+        before_first: Callable[[], First],
         on_trouble: Callable[[StorageUnavailable | None], None],
+        pace: Pace,
     ) -> None:
         self.batches = self.tokens = self.text_bytes = 0
         self._log = log
@@ -58,19 +63,22 @@ class BatchingPublisher:
         self._turn = turn
         self._text_type = text_type
         self._encode = encode
-        self._before_first: Callable[[], Callable[[LogTransaction], Sequence[Entry]]] | None = before_first
-        self._first: Callable[[LogTransaction], Sequence[Entry]] | None = None
+        self._before_first: Callable[[], First] | None = before_first
+        self._first: First | None = None
         self._on_trouble = on_trouble
         self._loop = asyncio.get_running_loop()
-        self._batcher = Batcher(conf.flush_interval_seconds, conf.flush_bytes)
+        self._pace = pace
+        self._batcher = Batcher(pace.interval_seconds, conf.flush_bytes, conf.flush_interval_seconds / _TICKS)
         self._max_pending_bytes = conf.max_pending_bytes
         self._others: list[Entry] = []
         self._published = self._others_sent = 0
         self._unsent: Batch | None = None
         self._left: Batch | None = None
         self._broken = self._closing = self._finishing = False
+        self._end_in_doubt: Callable[[], None] = lambda: None  # nobody waits for the end yet
         self._waiter: asyncio.Future[None] | None = None
         self._deadline: float | None = None
+        self._timer: asyncio.TimerHandle | None = None  # of the task that sleeps until the deadline
         self._sent = asyncio.Event()
         self._logger = logger.bind(request_id=str(stream_id))
         self._task = self._loop.create_task(self._flush())
@@ -85,8 +93,11 @@ class BatchingPublisher:
         if self._before_first is not None:
             self._first, self._before_first = self._before_first(), None
         self._batcher.add(text, self._loop.time())
-        if self._deadline is None or self._batcher.immediate:
+        if self._batcher.immediate:
             self._wake()
+        elif self._deadline is None and self._waiter is not None:
+            self._deadline = self._batcher.deadline()
+            self._set_timer()
 
     async def room(self) -> None:
         """Returns when less waits than `EVENTS_MAX_PENDING_BYTES`, or nothing more can be sent."""
@@ -100,12 +111,13 @@ class BatchingPublisher:
         self._wake()
         await self._until(lambda: self._others_sent >= mine)
 
-    async def finish(self, line: str, work: Callable[[LogTransaction, Sequence[Entry]], T]) -> T:
+    async def finish(self, line: str, work: Last[T], on_doubt: Callable[[], None]) -> T:
         """Ends the flushing; then `work` gets what text is left as entries, to store it with the end of the stream.
 
         `line` names the flush in the log (`flush_on_end`, `flush_on_cleanup`), once. Raises what the transaction
-        raises; may then be called again.
+        raises; may then be called again. `on_doubt`: see `EventLog.append`; about the end, or a batch before it.
         """
+        self._end_in_doubt = on_doubt
         await self._close()
         left = self._take_left()
         if not self._finishing:
@@ -118,7 +130,7 @@ class BatchingPublisher:
             first = () if self._first is None else self._first(log)
             return work(log, [*first, self._text_entry(left)])
 
-        result = await self._log.transaction(last_work)
+        result = await self._log.transaction(last_work, on_doubt)
         if left is not None:
             metrics.flushed(left, metrics.END)
         self._logger.info("cleanup_buffer")
@@ -130,14 +142,9 @@ class BatchingPublisher:
         """What could not be stored, and what came after it, as one batch; the same again if asked again."""
         left = self._left
         for batch in (self._unsent, self._batcher.take(self._loop.time())):
-            if batch is None:
-                continue
-            if left is None:
-                self._count(batch)
-                left = batch
-            else:
-                self._count(batch, batches=0)
-                left = left.followed_by(batch)
+            if batch is not None:
+                self._count(batch, batches=int(left is None))
+                left = batch if left is None else left.followed_by(batch)
         self._left, self._unsent = left, None
         if self._batcher.in_flight:
             self._batcher.done(self._loop.time())
@@ -147,9 +154,11 @@ class BatchingPublisher:
         while not self._broken and (self._others or not self._closing):
             self._deadline = self._batcher.deadline()
             now = self._loop.time()
-            if not self._others and (self._deadline is None or self._deadline > now + _TIMER_EARLY_SECONDS):
-                await self._sleep(self._deadline)
-                continue
+            if not self._others:
+                if self._deadline is None or self._deadline > now + _TIMER_EARLY_SECONDS:
+                    await self._sleep()
+                    continue
+                now = max(now, self._deadline)  # else the next one would be due a tick too early
             if self._batcher.immediate:
                 self._logger.debug("flush_immediate", size=self._batcher.pending_bytes)
             self._deadline = None
@@ -161,18 +170,20 @@ class BatchingPublisher:
             self._others_sent += len(others)
             self._sent.set()
 
-    async def _sleep(self, deadline: float | None) -> None:
+    async def _sleep(self) -> None:
+        """Until the deadline, also one that comes while it sleeps, or until it is woken."""
         self._waiter = self._loop.create_future()
-        timer = None
-        if deadline is not None:
-            timer = self._loop.call_at(deadline, self._wake)
-            self._logger.debug("flush_scheduled")
+        self._set_timer()
         try:
             await self._waiter
+            if self._deadline is not None and (now := self._loop.time()) > self._deadline:
+                self._pace.note(now - self._deadline, now)
+                self._batcher.interval_seconds = self._pace.interval_seconds
         finally:
             self._waiter = None
-            if timer is not None:
-                timer.cancel()
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
                 if self._closing:
                     self._logger.debug("flush_cancelled")
 
@@ -189,8 +200,7 @@ class BatchingPublisher:
                 error = StorageUnavailable(repr(error))
             stored, trouble, self._unsent = False, error, batch
         if not stored:
-            self._broken = True
-            self._on_trouble(trouble)
+            self._break(trouble)
         elif batch is not None:
             self._count(batch)
             full = batch.size_bytes > self._batcher.flush_bytes
@@ -201,17 +211,25 @@ class BatchingPublisher:
         """False: refused."""
         entries = others if batch is None else [self._text_entry(batch), *others]
         if self._first is None or batch is None:
-            return await self._log.append(self._session_id, entries, self._turn) is not None
+            return await self._log.append(self._session_id, entries, self._turn, self._doubt) is not None
         try:
-            await self._log.transaction(partial(self._store_first, self._first, entries))
+            await self._log.transaction(partial(self._store_first, self._first, entries), self._doubt)
         except _Refused:
             return False
         self._first = None
         return True
 
-    def _store_first(
-        self, first: Callable[[LogTransaction], Sequence[Entry]], entries: Sequence[Entry], log: LogTransaction
-    ) -> None:
+    def _doubt(self) -> None:
+        """Whether a batch is stored will be known before the end is; the stream need not go on that long."""
+        self._break(StorageUnavailable())
+        self._end_in_doubt()
+
+    def _break(self, trouble: StorageUnavailable | None) -> None:
+        if not self._broken:
+            self._broken = True
+            self._on_trouble(trouble)
+
+    def _store_first(self, first: First, entries: Sequence[Entry], log: LogTransaction) -> None:
         if log.append(self._session_id, *first(log), *entries, turn=self._turn) is None:
             raise _Refused
 
@@ -234,6 +252,11 @@ class BatchingPublisher:
             self._wake()
             self._logger.info("cleanup_flush_task")
         await asyncio.wait([self._task])  # not `await self._task`: cancelling that would cancel the flush in flight
+
+    def _set_timer(self) -> None:
+        if self._deadline is not None:
+            self._timer = self._loop.call_at(self._deadline, self._wake)
+            self._logger.debug("flush_scheduled")
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

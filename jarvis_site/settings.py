@@ -7,6 +7,8 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
+
+from events.deadline import Connection
 from jarvis_site.secret_key import kept_secret_key
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -102,6 +104,7 @@ CHAT_MAX_STREAMS = _positive_int("CHAT_MAX_STREAMS", 2000)  # running in one pro
 CHAT_MAX_SEARCHES = _positive_int("CHAT_MAX_SEARCHES", 20)  # running or waiting in one process; beyond: 503
 
 EVENTS_FLUSH_INTERVAL_SECONDS = _positive_float("EVENTS_FLUSH_INTERVAL_SECONDS", 0.075)
+EVENTS_FLUSH_LONGEST_SECONDS = _positive_float("EVENTS_FLUSH_LONGEST_SECONDS", 0.2)
 EVENTS_FLUSH_BYTES = _positive_int("EVENTS_FLUSH_BYTES", 1024)
 EVENTS_MAX_PENDING_BYTES = _positive_int("EVENTS_MAX_PENDING_BYTES", 64 << 10)
 EVENTS_MAX_CONNECTION_BYTES = _positive_int("EVENTS_MAX_CONNECTION_BYTES", 1 << 20)
@@ -112,6 +115,8 @@ EVENTS_RETENTION_SECONDS = _positive_float("EVENTS_RETENTION_SECONDS", 600.0)
 EVENTS_LOG_MAX_EVENTS = _positive_int("EVENTS_LOG_MAX_EVENTS", 10_000)
 EVENTS_CHANNEL_CAPACITY = _positive_int("EVENTS_CHANNEL_CAPACITY", 10_000)  # one carries a process's sessions
 EVENTS_MAX_VIEWERS = _positive_int("EVENTS_MAX_VIEWERS", 5000)  # of one process; beyond: 503 overloaded
+EVENTS_MAX_ANNOUNCED_BYTES = _positive_int("EVENTS_MAX_ANNOUNCED_BYTES", 32 << 20)
+EVENTS_MAX_QUEUED_BYTES = _positive_int("EVENTS_MAX_QUEUED_BYTES", 256 << 10)
 
 # --- Django --------------------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
@@ -174,7 +179,13 @@ else:
     DATABASES["default"]["OPTIONS"] = {
         # Eleven threads have one each (log: writer, 4 readers; chat: 4, search; readiness); the rest is for requests.
         # Short timeouts, as the pool pauses between its attempts twice as long each time: they begin anew.
-        "pool": {"min_size": 1, "max_size": DATABASE_CONNECTIONS, "timeout": 5, "reconnect_timeout": 2},
+        "pool": {
+            "min_size": 1,
+            "max_size": DATABASE_CONNECTIONS,
+            "timeout": 5,
+            "reconnect_timeout": 2,
+            "connection_class": Connection,
+        },
         "connect_timeout": 3,
         "keepalives_idle": 5,  # a database that vanished without a word is noticed in ten seconds
         "keepalives_interval": 2,

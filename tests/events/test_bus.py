@@ -177,6 +177,7 @@ class Stream:
             encode=lambda text: f'"{text}"',
             before_first=lambda: self._first,
             on_trouble=self.troubles.append,
+            pace=bus.pace,
         )
 
     async def finish(self) -> int | None:
@@ -185,7 +186,7 @@ class Stream:
             log.close_turn(self.session_id, self.turn)
             return last
 
-        return await self.publisher.finish("flush_on_end", work)
+        return await self.publisher.finish("flush_on_end", work, lambda: None)
 
     def _first(self, log: LogTransaction) -> list[Entry]:
         Group.objects.create(name=self.id.hex)

@@ -4,17 +4,18 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group
-from django.db import DatabaseError, IntegrityError, OperationalError, connection
+from django.db import DatabaseError, IntegrityError, InterfaceError, OperationalError, connection
 from pytest_django import Settings
 
-from events import event_log, log_reading, log_transaction, log_writing
+from events import event_log, log_reading, log_threads, log_transaction, log_writer, log_writing
+from events.commit_outcome import OutcomeUnknown
 from events.core.event import Event
 from events.event_log import EventLog
 from events.exceptions import BusClosed, StorageUnavailable
@@ -69,7 +70,7 @@ def commits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         sizes.append(len(jobs))
         return commit(jobs)
 
-    monkeypatch.setattr(event_log, "commit", counting)
+    monkeypatch.setattr(log_writer, "commit", counting)
     return sizes
 
 
@@ -263,7 +264,7 @@ async def test_work_that_always_finds_something_locked_does_not_hold_up_the_othe
             lasts = await asyncio.gather(*(log.append(UUID(int=session), [entry()]) for session in range(10)))
         assert lasts == [number] * 10
         assert not troubled.done()
-    monkeypatch.setattr(event_log, "_CLOSE_SECONDS", 0)
+    monkeypatch.setattr(log_writer, "CLOSE_SECONDS", 0)
     await log.aclose()
     with pytest.raises(StorageUnavailable):
         await troubled
@@ -280,7 +281,7 @@ async def test_a_sessions_next_event_does_not_overtake_one_that_is_tried_again(
         return commit(jobs)
 
     async with one_commit(log):
-        monkeypatch.setattr(event_log, "commit", fails_at_first)
+        monkeypatch.setattr(log_writer, "commit", fails_at_first)
         mine = [asyncio.ensure_future(log.append(session_id, [entry(text)])) for text in ("1", "2")]
         other = asyncio.ensure_future(log.append(uuid4(), [entry()]))
     assert await asyncio.gather(*mine) == [1, 2]
@@ -383,10 +384,83 @@ async def test_the_log_can_be_read_while_it_cannot_be_written(
 async def test_a_log_that_is_closed_while_the_database_is_locked_gives_up(
     log: EventLog, locked_database: LockedDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(event_log, "_CLOSE_SECONDS", 0.1)
+    monkeypatch.setattr(log_writer, "CLOSE_SECONDS", 0.1)
     await locked_database.lock()
     append = asyncio.ensure_future(log.append(uuid4(), [entry()]))
     await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await log.aclose()
+    with pytest.raises(StorageUnavailable):
+        await append
+
+
+# --- when nobody knows what became of a commit ---
+
+
+class LostAnswer:
+    """The next commit is done, or not; nobody knows which until the database `says` so."""
+
+    def __init__(self, committed: bool) -> None:
+        self.committed, self.says = committed, False
+        self.attempts = 0
+
+    def commit(self, jobs: Sequence[Job]) -> Committed:
+        self.attempts += 1
+        if self.attempts > 1:
+            return commit(jobs)
+        raise OutcomeUnknown("7", commit(jobs) if self.committed else []) from OperationalError("connection lost")
+
+    def has_committed(self, transaction_id: str) -> bool | None:
+        return self.committed if self.says else None
+
+
+@pytest.mark.parametrize("committed", [True, False])
+async def test_until_it_is_known_what_became_of_a_commit_nothing_is_written(
+    log: EventLog, session_id: UUID, settings: Settings, monkeypatch: pytest.MonkeyPatch, committed: bool
+) -> None:
+    lost, doubts = LostAnswer(committed), list[str]()
+    monkeypatch.setattr(log_writer, "commit", lost.commit)
+    monkeypatch.setattr(log_writer, "has_committed", lost.has_committed)
+    settings.EVENTS_STORAGE_TIMEOUT_SECONDS = 0.2
+    first = asyncio.ensure_future(log.append(session_id, [entry("1")], on_doubt=lambda: doubts.append("first")))
+    await until(lambda: doubts)
+    with pytest.raises(StorageUnavailable):
+        await log.append(session_id, [entry("2")])
+    settings.EVENTS_STORAGE_TIMEOUT_SECONDS = 10
+    third = asyncio.ensure_future(log.append(session_id, [entry("3")]))
+    await asyncio.sleep(0)
+    assert (lost.attempts, doubts, first.done()) == (1, ["first"], False)
+    lost.says = True
+    if committed:
+        assert (await first, await third) == (1, 2)
+    else:
+        with pytest.raises(StorageUnavailable):
+            await first
+        assert await third == 1
+    texts = [event.data for event in await stored(log, session_id)]
+    assert texts == (['"1"', '"3"'] if committed else ['"3"'])
+
+
+async def test_a_commit_that_turns_out_to_be_done_in_time_was_never_in_doubt(
+    log: EventLog, session_id: UUID, announced: Announced, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = LostAnswer(committed=True)
+    lost.says = True
+    monkeypatch.setattr(log_writer, "commit", lost.commit)
+    monkeypatch.setattr(log_writer, "has_committed", lost.has_committed)
+    assert await log.append(session_id, [entry()]) == 1
+    assert len(announced) == 1
+
+
+async def test_a_log_that_is_closed_while_a_commit_is_in_doubt_gives_up(
+    log: EventLog, session_id: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = LostAnswer(committed=True)
+    monkeypatch.setattr(log_writer, "commit", lost.commit)
+    monkeypatch.setattr(log_writer, "has_committed", lost.has_committed)
+    monkeypatch.setattr(log_writer, "CLOSE_SECONDS", 0.1)
+    append = asyncio.ensure_future(log.append(session_id, [entry()]))
+    await until(lambda: lost.attempts)
     async with asyncio.timeout(5):
         await log.aclose()
     with pytest.raises(StorageUnavailable):
@@ -430,6 +504,40 @@ async def test_close_ends_all_threads(log: EventLog, session_id: UUID) -> None:
     assert threads()
     await log.aclose()
     await until(lambda: not threads())
+
+
+async def test_close_does_not_wait_for_a_reader_that_is_stuck(
+    log: EventLog, session_id: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stuck, go_on = threading.Event(), threading.Event()
+
+    def never_ends(*_: Any) -> Any:
+        stuck.set()
+        go_on.wait()
+
+    monkeypatch.setattr(event_log, "read_page", never_ends)
+    monkeypatch.setattr(log_threads, "CLOSE_SECONDS", 0.2)
+    reading = asyncio.ensure_future(log.read(session_id, 0))
+    await until(stuck.is_set)
+    try:
+        async with asyncio.timeout(5):
+            await log.aclose()
+    finally:
+        go_on.set()
+    await reading
+
+
+async def test_a_read_that_takes_too_long_is_given_up(
+    log: EventLog, session_id: UUID, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+    monkeypatch.setattr(event_log, "read_page", lambda *_: go_on.wait())
+    settings.EVENTS_STORAGE_TIMEOUT_SECONDS = 0.1
+    try:
+        with pytest.raises(StorageUnavailable):
+            await log.read(session_id, 0)
+    finally:
+        go_on.set()
 
 
 # --- reading ---
@@ -523,12 +631,28 @@ async def test_checkpoints_have_a_thread_of_their_own(
         threads.append(threading.current_thread().name)
         return log_writing.checkpoint()
 
-    monkeypatch.setattr(event_log, "checkpoint", checkpoint)
-    monkeypatch.setattr(event_log, "_CHECKPOINT_CHANGES", 10)
+    monkeypatch.setattr(log_writer, "checkpoint", checkpoint)
+    monkeypatch.setattr(log_writer, "_CHECKPOINT_CHANGES", 10)
     for _ in range(10):
         await log.append(session_id, [entry()])
     await until(lambda: threads)
     assert threads[0].startswith("event-log-checkpoint")
+
+
+async def test_after_a_checkpoint_that_failed_there_are_others(
+    log: EventLog, session_id: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[int] = []
+
+    def fails() -> int:
+        begun.append(1)
+        raise InterfaceError("closed in between")
+
+    monkeypatch.setattr(log_writer, "checkpoint", fails)
+    monkeypatch.setattr(log_writer, "_CHECKPOINT_CHANGES", 1)
+    async with asyncio.timeout(10):
+        while len(begun) < 3:
+            await log.append(session_id, [entry()])
 
 
 async def test_the_write_ahead_log_stays_bounded_under_writers_that_never_pause(
@@ -540,9 +664,9 @@ async def test_the_write_ahead_log_stays_bounded_under_writers_that_never_pause(
         frames.append(log_writing.checkpoint())
         return frames[-1]
 
-    monkeypatch.setattr(event_log, "checkpoint", checkpoint)
-    monkeypatch.setattr(event_log, "_CHECKPOINT_CHANGES", 100)
-    monkeypatch.setattr(event_log, "_WAL_FRAMES", 300)
+    monkeypatch.setattr(log_writer, "checkpoint", checkpoint)
+    monkeypatch.setattr(log_writer, "_CHECKPOINT_CHANGES", 100)
+    monkeypatch.setattr(log_writer, "_WAL_FRAMES", 300)
 
     async def write(session_id: UUID) -> None:
         while len(frames) < 100:
@@ -554,6 +678,26 @@ async def test_the_write_ahead_log_stays_bounded_under_writers_that_never_pause(
 
 
 # --- several logs ---
+
+
+async def test_two_logs_that_lock_the_same_sessions_in_opposite_order_both_write(log: EventLog) -> None:
+    """Units of work lock what they will; whoever waits too long for the other lets go of all, and tries again."""
+    other, sessions = EventLog(lambda committed: None), [uuid4(), uuid4()]
+    meeting = threading.Barrier(2)
+
+    def both(order: list[UUID]) -> Callable[[LogTransaction], None]:
+        def work(inside: LogTransaction) -> None:
+            inside.append(order[0], entry())
+            with suppress(threading.BrokenBarrierError):
+                meeting.wait(0.3)  # SQLite lets only one of them come so far
+            inside.append(order[1], entry())
+
+        return work
+
+    async with asyncio.timeout(10):
+        await asyncio.gather(log.transaction(both(sessions)), other.transaction(both(sessions[::-1])))
+    assert await log.heads(sessions) == dict.fromkeys(sessions, 2)
+    await other.aclose()
 
 
 def test_logs_of_two_event_loops_write_to_one_session_without_disturbing_each_other(transactional_db: None) -> None:

@@ -14,6 +14,7 @@ from pytest_django import Settings
 from structlog.testing import LogCapture
 
 from events import publisher as publisher_module
+from events.core.pace import Pace
 from events.event_log import EventLog
 from events.exceptions import StorageUnavailable
 from events.log_transaction import Entry, LogTransaction
@@ -34,6 +35,7 @@ class ScriptedLog:
     turn: int = 1
     failures: list[Exception] = field(default_factory=list)
     commits: list[tuple[float, list[Entry]]] = field(default_factory=list)  # when each began, and what it stored
+    doubt: asyncio.Event | None = None  # until it is set, nobody knows what became of a commit
     in_flight: int = 0
     most_in_flight: int = 0
 
@@ -45,10 +47,15 @@ class ScriptedLog:
     def text(self) -> str:
         return "".join(entry.data for entry in self.entries if entry.type == "text")
 
-    async def append(self, session_id: UUID, entries: Sequence[Entry], turn: int | None = None) -> int | None:
-        return await self.transaction(lambda log: log.append(session_id, *entries, turn=turn))
+    async def append(
+        self, session_id: UUID, entries: Sequence[Entry], turn: int | None, on_doubt: Callable[[], None]
+    ) -> int | None:
+        return await self.transaction(lambda log: log.append(session_id, *entries, turn=turn), on_doubt)
 
-    async def transaction(self, work: Callable[[LogTransaction], T]) -> T:
+    async def transaction(self, work: Callable[[LogTransaction], T], on_doubt: Callable[[], None]) -> T:
+        if self.doubt is not None:
+            on_doubt()
+            await self.doubt.wait()
         began = asyncio.get_running_loop().time()
         self.in_flight += 1
         self.most_in_flight = max(self.in_flight, self.most_in_flight)
@@ -83,6 +90,7 @@ class Stream:
     def __init__(self, log: ScriptedLog) -> None:
         self.log = log
         self.id = uuid4()
+        self.pace = Pace(INTERVAL, 0.2)
         self.troubles: list[StorageUnavailable | None] = []
         self.firsts: list[float] = []
         self.publisher = BatchingPublisher(
@@ -94,6 +102,7 @@ class Stream:
             encode=lambda text: text,
             before_first=self._before_first,
             on_trouble=self.troubles.append,
+            pace=self.pace,
         )
 
     async def write(self, tokens: Iterable[str], pause_seconds: float = 0.0) -> str:
@@ -107,11 +116,16 @@ class Stream:
                 await asyncio.sleep(pause_seconds)
         return written
 
+    doubts = 0  # about the end
+
+    def _doubt(self) -> None:
+        self.doubts += 1
+
     async def finish(self, line: str = "flush_on_end") -> int | None:
         def work(log: LogTransaction, entries: Sequence[Entry]) -> int | None:
             return log.append(uuid4(), *entries, Entry("end", ""), turn=1)
 
-        return await self.publisher.finish(line, work)
+        return await self.publisher.finish(line, work, self._doubt)
 
     def _before_first(self) -> Callable[[LogTransaction], Sequence[Entry]]:
         self.firsts.append(asyncio.get_running_loop().time())
@@ -220,6 +234,31 @@ async def test_any_tokens_at_any_times_into_any_log_arrive_whole_and_in_order(lo
     assert log.most_in_flight == 1
     assert (stream.publisher.tokens, stream.publisher.text_bytes) == (200, len(written.encode()))
     assert stream.publisher.batches == types(log).count("text")
+
+
+async def test_the_batches_of_streams_that_began_at_different_times_leave_together(log: ScriptedLog) -> None:
+    streams = []
+    for _ in range(7):
+        streams.append(Stream(log))
+        streams[-1].publisher.add("first")
+        await asyncio.sleep(0.0077)
+    for _ in range(50):
+        for stream in streams:
+            stream.publisher.add("x")
+        await asyncio.sleep(0.02)
+    later = {round(began, 4) for began, _ in log.commits[7:]}
+    assert len(log.commits) > 80
+    assert len(later) <= 3 * 14
+
+
+async def test_while_the_loop_is_late_batches_wait_longer(log: ScriptedLog) -> None:
+    stream = Stream(log)
+    for second in range(5):
+        stream.pace.note(0.05, second)
+    await stream.write(["x"] * 300, pause_seconds=0.02)
+    starts = [began for began, _ in log.commits]
+    assert max(later - earlier for earlier, later in pairwise(starts)) > 0.15
+    assert starts[-1] - starts[-2] == pytest.approx(INTERVAL, abs=0.001)  # timers were punctual since then
 
 
 # --- other events ---
@@ -418,9 +457,9 @@ async def test_a_turn_refused_at_the_first_text_undoes_what_goes_with_it(log: Sc
     log.turn = 2
     undone: list[Exception] = []
 
-    async def transaction(work: Callable[[LogTransaction], T]) -> T:
+    async def transaction(work: Callable[[LogTransaction], T], on_doubt: Callable[[], None]) -> T:
         try:
-            return await ScriptedLog.transaction(log, work)
+            return await ScriptedLog.transaction(log, work, on_doubt)
         except Exception as error:
             undone.append(error)
             raise
@@ -539,3 +578,38 @@ async def test_an_end_that_is_tried_again_tells_its_lines_once(log: ScriptedLog,
         {"event": "flush_on_end", "log_level": "info", "size": 1},
         {"event": "cleanup_buffer", "log_level": "info"},
     ]
+
+
+# --- when nobody knows whether a batch is stored ---
+
+
+@pytest.mark.parametrize("is_stored", [True, False])
+async def test_a_batch_in_doubt_is_stored_once_whatever_became_of_it(log: ScriptedLog, is_stored: bool) -> None:
+    stream = Stream(log)
+    await stream.write("ab", 0.1)
+    log.doubt = asyncio.Event()
+    await stream.write("c", 0.1)
+    assert [type(trouble) for trouble in stream.troubles] == [StorageUnavailable]  # the stream need not go on
+    finishing = asyncio.ensure_future(stream.finish("flush_on_cleanup"))
+    await asyncio.sleep(60)
+    assert not finishing.done()  # whether the batch goes with the end depends on what became of it
+    if not is_stored:
+        log.failures = [StorageUnavailable()]
+    log.doubt.set()
+    log.doubt = None
+    assert await finishing is not None
+    assert log.text == "abc"
+    assert len(stream.troubles) == 1
+
+
+async def test_an_end_that_waits_for_a_batch_in_doubt_is_told_so(log: ScriptedLog) -> None:
+    log.seconds = 0.5
+    stream = Stream(log)
+    await stream.write("ab", 0.1)
+    log.doubt = asyncio.Event()
+    finishing = asyncio.ensure_future(stream.finish())
+    await asyncio.sleep(2)
+    assert stream.doubts >= 1
+    log.doubt.set()
+    assert await finishing is not None
+    assert log.text == "ab"

@@ -34,7 +34,7 @@ from chat.providers.base import Finish, ModelRequest, Token
 from chat.snapshot import read_snapshot
 from chat.stream_state import EndReason
 from chat.threads import in_thread
-from events import bus, event_log
+from events import bus, log_writer
 from events.log_writing import Committed, Job, commit
 from events.viewer import Lost
 from tests.faults.checker import violations
@@ -296,7 +296,7 @@ async def _call(function: Any) -> None:
 def test_any_history_is_the_one_of_the_model(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     with asyncio.Runner() as runner:
         world = Machine.world = World(runner)
-        monkeypatch.setattr(event_log, "commit", world.commit)
+        monkeypatch.setattr(log_writer, "commit", world.commit)
         world.run(world.open())
         try:
             run_state_machine_as_test(

@@ -50,7 +50,7 @@ async def test_f02_late_joiners_between_commit_and_publish(transactional_db: Non
     """Whoever joins when an event is stored, and nobody was told of it yet, is given it once."""
     events = bus.current()
     held: list[Committed] = []
-    events.log._announce = held.append
+    events.log._writer._announce = held.append
     session_id = uuid4()
     given: list[Event] = []
     await events.publish(session_id, "chat.session", {"n": 1})
@@ -59,7 +59,7 @@ async def test_f02_late_joiners_between_commit_and_publish(transactional_db: Non
     try:
         given += await next_of(viewer)
         events.hub.announce([each for committed in held for each in committed])
-        events.log._announce = events.hub.announce
+        events.log._writer._announce = events.hub.announce
         await events.publish(session_id, "chat.session", {"n": 2})
         given += await next_of(viewer)
         assert [event.seq for event in given] == [1, 2]
