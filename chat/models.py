@@ -119,7 +119,7 @@ class Stream(models.Model):
     queued_seconds = models.FloatField(null=True, blank=True)
     first_token_seconds = models.FloatField(null=True, blank=True)
     duration_seconds = models.FloatField(null=True, blank=True)
-    tokens = models.IntegerField(default=0)
+    tokens = models.IntegerField(default=0, null=True, blank=True, help_text="empty: whoever ended it had not counted")
     batches = models.IntegerField(default=0)
     text_bytes = models.IntegerField(default=0)
     prompt_tokens = models.IntegerField(null=True, blank=True)

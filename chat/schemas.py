@@ -116,7 +116,7 @@ class StreamDetail(BaseModel):
     queued_seconds: float | None
     first_token_seconds: float | None
     duration_seconds: float | None
-    tokens: int
+    tokens: int | None = Field(description="null: another process ended it, which had not counted them")
     batches: int
     text_bytes: int
     usage: Usage

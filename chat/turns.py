@@ -157,11 +157,13 @@ def end(
         log.append(stream.session_id, wire.terminal(stream))
     else:
         turn = None if force else stream.turn
-        if log.append(stream.session_id, *entries, wire.terminal(stream, counted=not force), turn=turn) is None:
+        if force:
+            stream.tokens = None  # only who ran it knows how many there were in each batch
+        if log.append(stream.session_id, *entries, wire.terminal(stream), turn=turn) is None:
             raise TurnLost
         log.close_turn(stream.session_id, stream.turn)
     texts = [wire.token_text(data) for data in log.data_of(stream.session_id, stream.id, wire.TOKEN)]
-    Message.objects.filter(id=stream.message_id).update(text="".join(texts), state=state, reason=outcome.reason)
+    Message.objects.filter(id__in=[stream.message_id]).update(text="".join(texts), state=state, reason=outcome.reason)
     if force:
         stream.batches, stream.text_bytes = len(texts), sum(len(text.encode()) for text in texts)
     stream.save(update_fields=_ENDING)

@@ -45,14 +45,14 @@ def token_text(data: str) -> str:
     return text
 
 
-def terminal(stream: Stream, *, counted: bool = True) -> Entry:
-    """`chat.end` or `chat.error`, from the stream as it ended; `tokens` is null if nobody has `counted` them."""
+def terminal(stream: Stream) -> Entry:
+    """`chat.end` or `chat.error`, from the stream as it ended; `tokens` is null if nobody has counted them."""
     reason = EndReason(stream.reason)
     if is_error(reason):
         return _entry(ERROR, stream, code=reason.value, message=stream.error_message, retryable=stream.retryable)
     data: dict[str, Any] = {
         "reason": reason.value,
-        "tokens": stream.tokens if counted else None,
+        "tokens": stream.tokens,
         "duration_seconds": stream.duration_seconds,
         "first_token_seconds": stream.first_token_seconds,
     }

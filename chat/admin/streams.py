@@ -96,14 +96,14 @@ class StreamAdmin(ReadOnlyAdmin[Stream]):
     @admin.display(description="tokens/s", empty_value="–")
     def tokens_per_second(self, stream: Stream) -> float | None:
         """Of the time in which tokens came: without the wait for the first."""
-        if stream.duration_seconds is None or stream.first_token_seconds is None:
+        if stream.duration_seconds is None or stream.first_token_seconds is None or stream.tokens is None:
             return None
         seconds = stream.duration_seconds - stream.first_token_seconds
         return round(stream.tokens / seconds, 1) if seconds > 0 else None
 
     @admin.display(description="tokens (batches)", ordering="tokens")
     def tokens_in_batches(self, stream: Stream) -> str:
-        return f"{stream.tokens} ({stream.batches})"
+        return f"{'–' if stream.tokens is None else stream.tokens} ({stream.batches})"
 
     def has_stop_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("chat.stop_stream")

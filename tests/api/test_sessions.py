@@ -128,6 +128,8 @@ async def test_a_stream_is_described(ada: ApiClient) -> None:
     assert (said["state"], said["reason"], said["error_message"]) == ("completed", "completed", None)
     assert (said["first_token_seconds"], said["duration_seconds"], said["tokens"], said["batches"]) == (0.25, 1.5, 7, 2)
     assert said["usage"] == {"prompt_tokens": None, "completion_tokens": 7}
+    await in_thread(Stream.objects.update, tokens=None)
+    assert (await ada.get(f"/api/sessions/{session_id}/streams/{stream_id}/")).json()["tokens"] is None
     assert (said["message_id"], said["prompt_id"]) == (str(answer.id), str(prompt.id))
 
 

@@ -168,6 +168,14 @@ def test_a_stream_is_listed_with_its_measures() -> None:
         assert cell in row
 
 
+def test_tokens_that_nobody_counted_are_not_made_up() -> None:
+    conversation()
+    Stream.objects.update(tokens=None)
+    row = staff(*VIEWS).get(LISTS[1]).content.decode()
+    assert ">– (20)<" in row
+    assert 'class="field-tokens_per_second">–<' in row
+
+
 def test_what_was_not_measured_is_not_made_up() -> None:
     Stream.objects.create(session=ChatSession.objects.create(), turn=1)
     row = staff(*VIEWS).get(LISTS[1]).content.decode()

@@ -110,6 +110,10 @@ async def test_a_turn_that_is_forced_ends_those_before_it_with_their_text(talk: 
     assert await say(first, "unseen") is None
     assert await speak(second, "mine")
     assert (await answers(talk))[0] == ("interrupted", "seen")
+    stored = await talk.stored(first)
+    assert (stored.tokens, stored.batches, stored.text_bytes) == (None, 1, 4), "nobody here has counted its tokens"
+    await talk.until(lambda history: history.end_of(first.stream.id))
+    assert talk.history.of(first.stream.id)[-1].data["tokens"] is None
     with pytest.raises(TurnLost):
         await bus.current().transaction(lambda log: turns._begin(log, first.stream))
 
