@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from channels.generic.http import AsyncHttpConsumer
 
-from events import bus, metrics
+from events import metrics
 from events.conf import conf
 from events.core import sse
 from events.core.event import Event, encode_data
@@ -174,7 +174,7 @@ class EventStreamConsumer(LongResponseConsumer):
 
     def _enough(self, sent_bytes: int, closes_at: float) -> bool:
         over = sent_bytes >= conf.max_connection_bytes or asyncio.get_running_loop().time() >= closes_at
-        return over or bus.current().hub.closing
+        return over or (self.viewer is not None and self.viewer.hub.closing)
 
     def _frames(self, delivered: Sequence[Delivered]) -> tuple[bytes, bool]:
         frames = []
@@ -196,5 +196,5 @@ class EventStreamConsumer(LongResponseConsumer):
         return len(frame)
 
     async def _send_ping(self, viewer: Viewer) -> None:
-        head = max(viewer.cursor_seq, bus.current().hub.heads.get(viewer.session_id, 0))
+        head = max(viewer.cursor_seq, viewer.hub.heads.get(viewer.session_id, 0))
         await self.send_body(sse.encode_frame("ping", encode_data({"seq": head})), more_body=True)

@@ -24,7 +24,8 @@ from events.membership import LAYER_TIMEOUT_SECONDS, Membership
 logger = structlog.get_logger(__name__)
 
 CHECK_SECONDS = 2.0
-_ANNOUNCEMENTS = 20_000  # waiting for a slow layer; beyond, news is dropped and the 2 s check repairs it
+_REPAIRS = 2  # reads at a time for viewers that missed something: all have, at once; the other readers are for the rest
+_MESSAGE_BYTES = 500  # of an announcement, beside its data
 
 
 class Listener(Protocol):
@@ -56,14 +57,16 @@ class Hub:
         self.heads: dict[UUID, int] = {}  # as far as is known here, of sessions that are listened to
         self._by_hex: dict[str, set[Listener]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self.repairing = asyncio.Semaphore(_REPAIRS)
         self._announcements: list[tuple[str, LayerMessage]] = []
+        self._announced_bytes = 0
         self._announcing, self._announced = asyncio.Event(), asyncio.Event()
         self._overflows = 0
         self._no_viewers = asyncio.Event()
 
     def start(self, log: EventLog) -> None:
         self._log = log
-        for coroutine in (self._receive(), self._announce(), self._check(), self.membership.keep()):
+        for coroutine in (self._receive(), self._announce(), self._check_often(), self.membership.keep()):
             self._spawn(coroutine)
 
     async def join(self, listener: Listener) -> None:
@@ -131,9 +134,11 @@ class Hub:
         task.add_done_callback(self._tasks.discard)
 
     def _send(self, messages: list[tuple[str, LayerMessage]]) -> None:
-        if len(self._announcements) + len(messages) > _ANNOUNCEMENTS:
+        size_bytes = sum(_MESSAGE_BYTES + len(message["data"]) for _, message in messages)
+        if self._announced_bytes + size_bytes > conf.max_announced_bytes:
             logger.warning("announcements_dropped", count=len(messages))
             return
+        self._announced_bytes += size_bytes
         self._announcements += messages
         self._announced.clear()
         self._announcing.set()
@@ -145,12 +150,19 @@ class Hub:
             self._announcing.clear()
             while self._announcements:
                 messages, self._announcements = self._announcements, []
-                if hasattr(self.layer, "group_send_many"):
-                    await self.membership.call(self.layer.group_send_many(messages))
-                    continue
-                for group, message in messages:
-                    if not await self.membership.call(self.layer.group_send(group, message)):
-                        break  # the layer is away: the rest of this round is in the log
+                self._announced_bytes = 0
+                try:
+                    await self._tell(messages)
+                except Exception:  # one message must not make the whole process dumb
+                    logger.exception("announcements_failed")
+
+    async def _tell(self, messages: list[tuple[str, LayerMessage]]) -> None:
+        if hasattr(self.layer, "group_send_many"):
+            await self.membership.call(self.layer.group_send_many(messages))
+            return
+        for group, message in messages:
+            if not await self.membership.call(self.layer.group_send(group, message)):
+                return  # the layer is away: the rest of this round is in the log
 
     async def _receive(self) -> None:
         while True:
@@ -196,26 +208,30 @@ class Hub:
             for listener in tuple(self.listeners.get(session_id, ())):
                 listener.on_loss()
 
-    async def _check(self) -> None:
+    async def _check_often(self) -> None:
         while True:
             await asyncio.sleep(CHECK_SECONDS)
-            followed = [
-                session_id
-                for session_id, listeners in self.listeners.items()
-                if any(listener.cursor_seq is not None for listener in listeners)
-            ]
-            if not followed:
-                continue
             try:
-                heads = await self._log.heads(followed)
+                await self._check()
             except StorageUnavailable as error:
                 logger.warning("heads_unreadable", err=repr(error.__cause__))
-                continue
             except BusClosed:
                 return
-            for session_id, head in heads.items():
-                if session_id in self.listeners:
-                    self.heads[session_id] = head
-                for listener in tuple(self.listeners.get(session_id, ())):
-                    if listener.cursor_seq is not None and listener.cursor_seq < head:
-                        listener.on_loss()
+            except Exception:  # without the check a lost message would be lost
+                logger.exception("check_failed")
+
+    async def _check(self) -> None:
+        followed = [
+            session_id
+            for session_id, listeners in self.listeners.items()
+            if any(listener.cursor_seq is not None for listener in listeners)
+        ]
+        if not followed:
+            return
+        heads = await self._log.heads(followed)
+        for session_id, head in heads.items():
+            if session_id in self.listeners:
+                self.heads[session_id] = head
+            for listener in tuple(self.listeners.get(session_id, ())):
+                if listener.cursor_seq is not None and listener.cursor_seq < head:
+                    listener.on_loss()

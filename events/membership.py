@@ -96,8 +96,13 @@ class Membership:
         rejoin_at = loop.time() + REJOIN_SECONDS
         while True:
             await asyncio.sleep(RETRY_SECONDS)
-            if loop.time() >= rejoin_at:
-                rejoin_at = loop.time() + REJOIN_SECONDS
-                self._joined.clear()
-            if self.channel:
-                await self.settle_all()
+            try:
+                if hasattr(self.layer, "keep_receiving") and self.layer.keep_receiving():
+                    self.failed(ConnectionError("the layer had ceased to receive"))
+                if loop.time() >= rejoin_at:
+                    rejoin_at = loop.time() + REJOIN_SECONDS
+                    self._joined.clear()
+                if self.channel:
+                    await self.settle_all()
+            except Exception:  # a group that is not joined again would be silent for ever
+                logger.exception("membership_failed")

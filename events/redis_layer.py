@@ -38,13 +38,13 @@ class _LoopLayer(pubsub.RedisPubSubLoopLayer):  # type: ignore[misc]  # channels
         queue = self.channels.get(channel)
         return 0 if queue is None else int(queue.overflows)
 
-    async def group_add(self, group: str, channel: str) -> None:
-        """Again and again is cheap, and mends what has broken."""
-        await super().group_add(group, channel)
-        shard = self._get_shard(self._get_group_channel_name(group))
-        if shard._receive_task is not None and shard._receive_task.done():
+    def keep_receiving(self) -> bool:
+        """Makes tasks that have ended begin anew; whether there were any. Cheap."""
+        ended = [shard for shard in self._shards if shard._receive_task is not None and shard._receive_task.done()]
+        for shard in ended:
             shard._receive_task = None
             shard._ensure_receiver()
+        return bool(ended)
 
     async def group_discard(self, group: str, channel: str) -> None:
         """If it fails, nothing has happened: it can be tried again."""
@@ -80,6 +80,10 @@ class RedisChannelLayer(pubsub.RedisPubSubChannelLayer):  # type: ignore[misc]  
     async def group_send_many(self, sends: Sequence[tuple[str, dict[str, Any]]]) -> None:
         """See `_LoopLayer.group_send_many`."""
         await self._get_layer().group_send_many(sends)
+
+    def keep_receiving(self) -> bool:
+        """See `_LoopLayer.keep_receiving`."""
+        return self._get_layer().keep_receiving()
 
     def _get_layer(self) -> _LoopLayer:
         loop = asyncio.get_running_loop()

@@ -7,10 +7,12 @@ before a newer one the gap is read from the log. The queue may overflow: then it
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import NamedTuple
 from uuid import UUID
 
 from events import metrics
+from events.conf import conf
 from events.core import sse
 from events.core.cursor import Cursor, Step
 from events.core.event import Event
@@ -40,10 +42,11 @@ class Viewer:
         self.session_id = session_id
         self.gaps = 0
         self.signals: deque[Signal] = deque(maxlen=SIGNALS)  # not looked at yet, the newest
-        self._hub = hub
+        self.hub = hub
         self._log = log
         self._cursor = Cursor(after)
         self._queue: deque[Delivered] = deque()
+        self._queued_bytes, self._max_queued_bytes = 0, conf.max_queued_bytes
         self._read_log = True
         self._missed = False  # the hub did not hand over all that it should have
         self._woken = False
@@ -59,10 +62,10 @@ class Viewer:
         return len(self._queue)
 
     async def join(self) -> None:
-        await self._hub.join(self)
+        await self.hub.join(self)
 
     def leave(self) -> None:
-        self._hub.leave(self)
+        self.hub.leave(self)
         self.wake()
 
     def start_at(self, seq: int, *, read_log: bool) -> None:
@@ -99,10 +102,11 @@ class Viewer:
     # --- told by the hub ---
 
     def on_event(self, event: Event, frame: bytes) -> None:
-        if len(self._queue) >= QUEUE_EVENTS:
-            self._queue.clear()
-            self._read_log = self._missed = True
         self._queue.append(Delivered(event, frame))
+        self._queued_bytes += len(frame)
+        if len(self._queue) > QUEUE_EVENTS or self._queued_bytes > self._max_queued_bytes:
+            self._forget_queue()
+            self._read_log = self._missed = True
         self._look()
 
     def on_signal(self, signal: Signal) -> None:
@@ -115,6 +119,10 @@ class Viewer:
 
     # --- inside ---
 
+    def _forget_queue(self) -> None:
+        self._queue.clear()
+        self._queued_bytes = 0
+
     def _look(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
@@ -123,7 +131,8 @@ class Viewer:
         missed = self._missed
         self._read_log = self._missed = False  # what is lost from now on may be missing from what is read now
         try:
-            page = await self._log.read(self.session_id, self.cursor_seq)
+            async with self.hub.repairing if missed else nullcontext():
+                page = await self._log.read(self.session_id, self.cursor_seq)
         except BaseException:
             self._read_log = True
             self._missed |= missed
@@ -136,7 +145,7 @@ class Viewer:
             if page.events[-1].seq < page.head:
                 self._read_log = True
         elif self._queue and self._queue[0].event.seq > page.head + 1:  # the very next has come since it was read
-            self._queue.clear()  # events that the log does not have: from elsewhere, by mistake
+            self._forget_queue()  # events that the log does not have: from elsewhere, by mistake
         return [Delivered(event, sse.encode(event)) for event in page.events]
 
     def _take(self) -> list[Delivered]:
@@ -148,6 +157,7 @@ class Viewer:
                 self._read_log = self._missed = True
                 break
             delivered = self._queue.popleft()
+            self._queued_bytes -= len(delivered.frame)
             if step is Step.NEXT:
                 taken.append(delivered)
         return taken

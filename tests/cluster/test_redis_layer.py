@@ -109,6 +109,26 @@ async def test_the_hub_hears_again_after_redis_was_away_and_came_back_empty(
     announcing.cancel()
 
 
+async def test_a_task_of_the_layer_that_has_ended_begins_anew_while_nobody_joins(
+    redis_server: RedisServer, settings: Settings
+) -> None:
+    hosts: list[dict[str, Any]] = [{"address": redis_server.url, "socket_timeout": 3, "driver_info": None}]
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": OURS, "CONFIG": {"hosts": hosts, "capacity": 1000}}}
+    channel_layers.backends.clear()
+    hub = Hub()
+    hub.start(NoLog())  # type: ignore[arg-type]
+    ear = Ear()
+    await hub.join(ear)
+    for shard in hub.layer._get_layer()._shards:
+        shard._receive_task.cancel()
+        await asyncio.wait([shard._receive_task])
+    hub.announce([(ear.session_id, Event(1, "x", "{}"))])
+    await ear.until(1, timeout_seconds=5)
+    await hub.aclose()
+    await hub.layer.flush()
+    channel_layers.backends.clear()
+
+
 async def test_a_session_that_nobody_listens_to_leaves_no_membership(hub: Hub) -> None:
     ears = [Ear() for _ in range(20)]
     await asyncio.gather(*(hub.join(ear) for ear in ears))

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import random
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -361,6 +362,116 @@ async def test_the_check_ends_without_a_word_when_the_log_is_closed(
     gc.collect()
     assert complaints == []
     viewer.leave()
+
+
+# --- what nobody thought of ---
+
+
+async def test_the_check_goes_on_after_an_error_of_any_kind(
+    layer: TroubledLayer, frequent_checks: None, bus: EventBus, session_id: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed: list[object] = []
+
+    async def fails(session_ids: list[UUID]) -> dict[UUID, int]:
+        failed.append(session_ids)
+        raise ValueError
+
+    layer.troubles["group_send_many"] = raises
+    async with Reader(bus.viewer(session_id, 0)) as reader:
+        with monkeypatch.context() as patched:
+            patched.setattr(bus.log, "heads", fails)
+            await until(lambda: failed)
+        await bus.log.append(session_id, [entry()])
+        await reader.has(1)
+
+
+async def test_announcements_go_on_after_an_error_of_any_kind(
+    layer: TroubledLayer, no_checks: None, bus: EventBus, session_id: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed: list[object] = []
+
+    def fails(sends: object) -> None:
+        failed.append(sends)
+        raise ValueError
+
+    async with Reader(bus.viewer(session_id, 0)) as reader:
+        with monkeypatch.context() as patched:
+            patched.setattr(layer, "group_send_many", fails)
+            await bus.log.append(session_id, [entry()])
+            await until(lambda: failed)
+        await bus.log.append(session_id, [entry()])
+        await reader.has(2)
+
+
+async def test_groups_are_kept_after_an_error_of_any_kind(
+    layer: TroubledLayer, no_checks: None, bus: EventBus, session_id: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed: list[object] = []
+
+    async def fails() -> None:
+        failed.append(1)
+        raise ValueError
+
+    async with Reader(bus.viewer(session_id, 0)):
+        with monkeypatch.context() as patched:
+            patched.setattr(bus.hub.membership, "settle_all", fails)
+            await until(lambda: failed)
+        await layer.flush()
+        bus.hub.membership.failed(ConnectionError())
+        await until(lambda: layer.groups)
+
+
+# --- bounds ---
+
+
+async def test_viewers_that_all_missed_something_read_a_few_at_a_time_and_hold_up_nobody_else(
+    no_checks: None, bus: EventBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, at_once, most, done = bus.log.read, 0, 0, 0
+
+    async def counting(session_id: UUID, after: int) -> Any:
+        nonlocal at_once, most, done
+        at_once += 1
+        most = max(most, at_once)
+        try:
+            return await read(session_id, after)
+        finally:
+            at_once -= 1
+            done += 1
+
+    async with AsyncExitStack() as stack:
+        readers = [await stack.enter_async_context(Reader(bus.viewer(uuid4(), 0))) for _ in range(100)]
+        for reader in readers:
+            await bus.log.append(reader.viewer.session_id, [entry()])
+            await reader.has(1)
+        monkeypatch.setattr(bus.log, "read", counting)
+        bus.hub._lose(list(bus.hub.listeners))
+        await until(lambda: done > 5)
+        await bus.viewer(uuid4(), 0).next()  # one that comes new
+        assert done < 50
+        await until(lambda: done > 100)
+    assert 1 < most <= hub_module._REPAIRS + 1  # and the new one
+
+
+async def test_what_waits_for_a_slow_layer_is_bounded_and_viewers_read_the_rest(
+    layer: TroubledLayer, bus: EventBus, session_id: UUID, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.EVENTS_MAX_ANNOUNCED_BYTES = 10_000
+    monkeypatch.setattr(membership, "LAYER_TIMEOUT_SECONDS", 10)
+    monkeypatch.setattr(hub_module, "CHECK_SECONDS", 0.2)
+    go_on = asyncio.Event()
+
+    async def waits() -> None:
+        await go_on.wait()
+
+    layer.troubles["group_send_many"] = waits
+    async with Reader(bus.viewer(session_id, 0)) as reader:
+        for _ in range(100):
+            await bus.log.append(session_id, [entry("x" * 500)])
+        assert sum(len(message["data"]) for _, message in bus.hub._announcements) <= 10_000
+        go_on.set()
+        await reader.has(100)
+        assert reader.seqs == list(range(1, 101))
 
 
 # --- messages from elsewhere ---

@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import cast
 from uuid import UUID, uuid4
 
 import pytest
+from pytest_django import Settings
 
 from events.core.event import Event
 from events.core.sse import encode
@@ -54,7 +56,8 @@ def log() -> StoredLog:
 
 
 def viewer_of(log: StoredLog, after: int = 0) -> Viewer:
-    return Viewer(cast(Hub, None), cast(EventLog, log), SESSION, after)
+    hub = SimpleNamespace(repairing=asyncio.Semaphore())
+    return Viewer(cast(Hub, hub), cast(EventLog, log), SESSION, after)
 
 
 def tell(viewer: Viewer, *seqs: int) -> None:
@@ -132,6 +135,20 @@ async def test_a_queue_that_overflows_is_emptied_and_the_log_is_read(log: Stored
     while not seqs or seqs[-1] < log.head:
         seqs += await given(viewer)
     assert seqs == list(range(1, 4 * QUEUE_EVENTS))
+
+
+async def test_a_queue_of_long_events_is_bounded_too(log: StoredLog, settings: Settings) -> None:
+    settings.EVENTS_MAX_QUEUED_BYTES = 10 * len(encode(event(1)))
+    viewer = await up_to_date(log)
+    tell(viewer, *range(1, 10))
+    assert await given(viewer) == list(range(1, 10))
+    tell(viewer, *range(10, 15))
+    assert await given(viewer) == list(range(10, 15))  # what has been given counts no more
+    tell(viewer, *range(15, 30))
+    assert viewer.queued < 10
+    log.head = 29
+    assert await given(viewer) == list(range(15, 30))
+    assert log.reads == 1
 
 
 async def test_events_that_the_log_does_not_have_are_given_to_nobody(log: StoredLog) -> None:
