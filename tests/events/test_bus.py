@@ -104,6 +104,39 @@ async def test_a_loop_has_one_bus_until_it_is_closed(transactional_db: None) -> 
     await first.aclose()
 
 
+async def test_who_comes_after_the_end_gets_no_other_bus(transactional_db: None, session_id: UUID) -> None:
+    closed = event_bus.current()
+    await event_bus.close_current()
+    threads = threading.active_count()
+    late = event_bus.current()
+    with pytest.raises(BusClosed):
+        await late.publish(session_id, "test", {})
+    with pytest.raises(BusClosed):
+        await sync_to_async(event_bus.publish)(session_id, "test", {})
+    with pytest.raises(BusClosed):
+        await late.viewer(session_id, 0).next()
+    assert late is closed
+    assert threading.active_count() <= threads + 1  # asgiref's own
+
+
+async def test_a_bus_that_cannot_be_closed_well_lets_go_of_the_rest(
+    transactional_db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bus = EventBus()
+    before = len(asyncio.all_tasks())
+    aclose = bus.log.aclose
+
+    async def fails() -> None:
+        await aclose()
+        raise OSError("in between")
+
+    monkeypatch.setattr(bus.log, "aclose", fails)
+    with capture_logs() as lines, pytest.raises(OSError, match="in between"):
+        await bus.aclose()
+    assert {"event": "events_bus_closed", "log_level": "info"} in lines
+    await until(lambda: len(asyncio.all_tasks()) < before)
+
+
 def test_outside_of_a_loop_there_is_no_bus() -> None:
     assert not event_bus.exists()
 

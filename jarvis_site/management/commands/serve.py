@@ -2,8 +2,10 @@
 
 # mypy: allow-untyped-calls
 import fcntl
+import os
 import resource
 import socket
+import threading
 from argparse import SUPPRESS, ArgumentParser
 from typing import Any
 
@@ -15,8 +17,10 @@ from django.db import DatabaseError, connection, connections
 from django.db.migrations.executor import MigrationExecutor
 from twisted.internet.endpoints import AdoptedStreamServerEndpoint
 
+from jarvis_site.logging import stop as stop_logging
 from jarvis_site.server import Server, reactor
 
+LEAVE_SECONDS = 1.0  # for the threads to end, once everything else has
 BACKLOG = 2048  # Twisted's 50 makes a burst of 400 connections wait for SYN retries: 10 s instead of 4 s
 
 
@@ -49,10 +53,25 @@ class Command(BaseCommand):
                 ready_callable=lambda: self._say_ready(address),
             )
         server.run()
+        _leave_soon()
 
     def _say_ready(self, address: str) -> None:
         self.stdout.write(f"Jarvis is ready at http://{address}/")
         self.stdout.flush()
+
+
+def _leave_soon() -> None:
+    """The interpreter waits for all threads at its end, also for one that a database does not answer."""
+
+    def leave() -> None:
+        try:
+            stop_logging()
+        finally:
+            os._exit(0)
+
+    timer = threading.Timer(LEAVE_SECONDS, leave)
+    timer.daemon = True
+    timer.start()
 
 
 def _listen(host: str, port: int, choose: str = "others with HOST and PORT") -> socket.socket:
