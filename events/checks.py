@@ -7,11 +7,11 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning
 
 from events.conf import conf
-from events.event_log import READERS
 from events.log_writing import LOCK_WAIT_MILLISECONDS
 
 _SLOWEST_FLUSH_SECONDS = 1.0  # beyond, text no longer streams but comes in lumps
-_LOG_CONNECTIONS = READERS + 1
+_SLOWEST_HEARTBEAT_SECONDS = 20.0  # two are missed before the page gives up (`net/event_response.js`: 40 s)
+_LEAST_CONNECTIONS = 12  # a thread each: the log's writer, its 4 readers, chat's 4, readiness, Django's, one to spare
 
 
 def check_settings(**_: Any) -> Iterator[CheckMessage]:
@@ -26,6 +26,9 @@ def check_settings(**_: Any) -> Iterator[CheckMessage]:
     if conf.heartbeat_seconds >= conf.max_connection_seconds:
         hint = "Access is checked again on each heartbeat; no connection would live to see one."
         yield Error("EVENTS_HEARTBEAT_SECONDS is not below EVENTS_MAX_CONNECTION_SECONDS.", hint=hint, id="events.E003")
+    if conf.heartbeat_seconds > _SLOWEST_HEARTBEAT_SECONDS:
+        hint = f"The page gives a silent connection up after 40 s: at most {_SLOWEST_HEARTBEAT_SECONDS:g}; 15 is usual."
+        yield Error("EVENTS_HEARTBEAT_SECONDS is too long for the page.", hint=hint, id="events.E010")
     if conf.storage_timeout_seconds <= LOCK_WAIT_MILLISECONDS / 1000:
         hint = f"One wait for a lock takes {LOCK_WAIT_MILLISECONDS} ms; give it time for a few. 10 is usual."
         yield Error("EVENTS_STORAGE_TIMEOUT_SECONDS is too short to try again.", hint=hint, id="events.E004")
@@ -57,7 +60,13 @@ def check_database(**_: Any) -> Iterator[CheckMessage]:
         if ":memory:" in name or "mode=memory" in name:
             hint = "Give it a file: the log's threads have connections of their own, each to an empty database."
             yield Error("DATABASES: SQLite in memory.", hint=hint, id="events.E008")
+        if database.get("ATOMIC_REQUESTS"):
+            hint = "With transaction_mode IMMEDIATE each request would hold the one write lock."
+            yield Error("DATABASES sets ATOMIC_REQUESTS for SQLite.", hint=hint, id="events.E011")
+        if "journal_mode=wal" not in options.get("init_command", "").lower().replace(" ", ""):
+            hint = "Add `PRAGMA journal_mode=WAL;` to OPTIONS['init_command']."
+            yield Error("SQLite without WAL: readers and the writer block each other.", hint=hint, id="events.E012")
     pool = options.get("pool")
-    if isinstance(pool, dict) and int(pool.get("max_size") or pool.get("min_size") or 4) <= _LOG_CONNECTIONS:
-        hint = f"The event log holds {_LOG_CONNECTIONS}; requests need some as well. 20 is usual."
-        yield Error("DATABASES: the pool has too few connections.", hint=hint, id="events.E009")
+    if isinstance(pool, dict) and int(pool.get("max_size") or pool.get("min_size") or 4) < _LEAST_CONNECTIONS:
+        hint = f"About ten threads want one each: at least {_LEAST_CONNECTIONS}; 20 is usual."
+        yield Error("DATABASE_CONNECTIONS: the pool has too few connections.", hint=hint, id="events.E009")

@@ -7,7 +7,7 @@ class JarvisSiteConfig(AppConfig):
     verbose_name = "Jarvis"
 
     def ready(self) -> None:
-        from jarvis_site.checks import check_address, check_channel_layer, check_database, check_logging
+        from jarvis_site.checks import check_address, check_channel_layer, check_logging
 
-        for check in (check_logging, check_address, check_channel_layer, check_database):
+        for check in (check_logging, check_address, check_channel_layer):
             checks.register(check)

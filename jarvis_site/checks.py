@@ -49,17 +49,5 @@ def check_channel_layer(**_: Any) -> Iterator[CheckMessage]:
         yield Error("CHANNEL_LAYERS: members leave their groups while they are connected.", hint=hint, id="jarvis.E006")
 
 
-def check_database(**_: Any) -> Iterator[CheckMessage]:
-    database = settings.DATABASES["default"]
-    if database["ENGINE"] != "django.db.backends.sqlite3":
-        return
-    if database.get("ATOMIC_REQUESTS"):
-        hint = "With transaction_mode IMMEDIATE each request would hold the one write lock."
-        yield Error("DATABASES sets ATOMIC_REQUESTS for SQLite.", hint=hint, id="jarvis.E007")
-    if "journal_mode=wal" not in database.get("OPTIONS", {}).get("init_command", "").lower().replace(" ", ""):
-        hint = "Add `PRAGMA journal_mode=WAL;` to OPTIONS['init_command']."
-        yield Error("SQLite without WAL: readers and the writer block each other.", hint=hint, id="jarvis.E008")
-
-
 def _either(values: tuple[str, ...]) -> str:
     return f"{', '.join(values[:-1])} or {values[-1]}"

@@ -7,7 +7,12 @@ from django.conf import settings as configured
 from django.core.checks import run_checks
 from pytest_django import Settings
 
-SQLITE = {"ENGINE": "django.db.backends.sqlite3", "NAME": "/x/db", "OPTIONS": {"transaction_mode": "IMMEDIATE"}}
+WAL = {"init_command": "PRAGMA journal_mode = wal;"}
+SQLITE = {
+    "ENGINE": "django.db.backends.sqlite3",
+    "NAME": "/x/db",
+    "OPTIONS": {"transaction_mode": "IMMEDIATE", **WAL},
+}
 POSTGRESQL = {"ENGINE": "django.db.backends.postgresql", "NAME": "x"}
 
 
@@ -26,7 +31,7 @@ def test_the_settings_as_they_come_are_fine() -> None:
         ("EVENTS_FLUSH_INTERVAL_SECONDS", 75, "events.E001"),
         ("EVENTS_FLUSH_BYTES", 64 << 10, "events.E002"),
         ("EVENTS_MAX_PENDING_BYTES", 1024, "events.E002"),
-        ("EVENTS_HEARTBEAT_SECONDS", 900, "events.E003"),
+        ("EVENTS_HEARTBEAT_SECONDS", 21, "events.E010"),
         ("EVENTS_MAX_CONNECTION_SECONDS", 15, "events.E003"),
         ("EVENTS_STORAGE_TIMEOUT_SECONDS", 0.5, "events.E004"),
         ("CHANNEL_LAYERS", {}, "events.E005"),
@@ -42,13 +47,15 @@ def test_a_wrong_value_is_found(settings: Settings, name: str, value: Any, expec
     ("database", "expected"),
     [
         (SQLITE, []),
-        ({**SQLITE, "OPTIONS": {}}, ["events.E007"]),
-        ({**SQLITE, "OPTIONS": {"transaction_mode": "EXCLUSIVE"}}, ["events.E007"]),
+        ({**SQLITE, "OPTIONS": WAL}, ["events.E007"]),
+        ({**SQLITE, "OPTIONS": {"transaction_mode": "EXCLUSIVE", **WAL}}, ["events.E007"]),
         ({**SQLITE, "NAME": ":memory:"}, ["events.E008"]),
         ({**SQLITE, "NAME": "file:x?mode=memory&cache=shared"}, ["events.E008"]),
+        ({**SQLITE, "ATOMIC_REQUESTS": True}, ["events.E011"]),
+        ({**SQLITE, "OPTIONS": {"transaction_mode": "IMMEDIATE"}}, ["events.E012"]),
         (POSTGRESQL, []),
-        ({**POSTGRESQL, "OPTIONS": {"pool": {"min_size": 1, "max_size": 20}}}, []),
-        ({**POSTGRESQL, "OPTIONS": {"pool": {"min_size": 1, "max_size": 5}}}, ["events.E009"]),
+        ({**POSTGRESQL, "OPTIONS": {"pool": {"min_size": 1, "max_size": 12}}}, []),
+        ({**POSTGRESQL, "OPTIONS": {"pool": {"min_size": 1, "max_size": 11}}}, ["events.E009"]),
         ({**POSTGRESQL, "OPTIONS": {"pool": {}}}, ["events.E009"]),
         ({"ENGINE": "django.db.backends.mysql", "NAME": "x"}, ["events.E006"]),
     ],

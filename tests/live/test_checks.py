@@ -53,15 +53,3 @@ def test_a_core_layer_that_waits_long_enough_passes(monkeypatch: pytest.MonkeyPa
         settings, "CHANNEL_LAYERS", {"default": {"BACKEND": CORE, "CONFIG": {"hosts": [{"socket_timeout": 15}]}}}
     )
     assert ids() == []
-
-
-@pytest.mark.parametrize(
-    ("changes", "expected"),
-    [({"ATOMIC_REQUESTS": True}, "jarvis.E007"), ({"OPTIONS": {"timeout": 5}}, "jarvis.E008")],
-)
-def test_a_database_that_blocks_is_refused(
-    monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], expected: str
-) -> None:
-    sqlite = {"ENGINE": "django.db.backends.sqlite3", "OPTIONS": {"init_command": "PRAGMA journal_mode = WAL;"}}
-    monkeypatch.setattr(settings, "DATABASES", {"default": {**sqlite, **changes}})
-    assert ids() == [expected]
