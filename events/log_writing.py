@@ -4,6 +4,7 @@ Locks are waited for shortly. The long waiting is `EventLog`'s: it can give up, 
 """
 
 import asyncio
+import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -68,7 +69,7 @@ def commit(jobs: Sequence[Job]) -> Committed:
             if connection.vendor == "postgresql":
                 with connection.cursor() as cursor:  # LOCAL: the connection goes back to a pool
                     cursor.execute(
-                        f"SET LOCAL lock_timeout = {LOCK_WAIT_MILLISECONDS};"
+                        f"SET LOCAL lock_timeout = {_lock_wait_milliseconds()};"
                         f"SET LOCAL idle_in_transaction_session_timeout = {STUCK_MILLISECONDS}"
                     )
             committed = _do(jobs)
@@ -79,6 +80,11 @@ def commit(jobs: Sequence[Job]) -> Committed:
             raise OutcomeUnknown(asked, committed) from error
         raise
     return committed
+
+
+def _lock_wait_milliseconds() -> int:
+    """Two that wait for each other give up one after the other: the second one then has what it waits for."""
+    return random.randint(LOCK_WAIT_MILLISECONDS // 2, LOCK_WAIT_MILLISECONDS)  # noqa: S311
 
 
 def is_away(error: Exception) -> bool:
