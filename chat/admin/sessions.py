@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from chat.admin.read_only import ReadOnlyAdmin, TabularInline, badge, may_read, owner_of, record
+from chat.admin.read_only import ReadOnlyAdmin, TabularInline, badge, may_read, owner_of, record, short
 from chat.models import ChatSession, Message
 from chat.session_list import with_activity
 
@@ -67,8 +67,8 @@ class SessionAdmin(ReadOnlyAdmin[ChatSession]):
         return sessions.annotate(messages_stored=Coalesce(Subquery(count.values("n")), 0))
 
     def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
-        shown = ("id", "owner", "state", "message_count", "active_at", "created_at")
-        return ("id", "title", *shown[1:]) if may_read(request) else shown
+        shown = ("short_id", "state", "owner", "message_count", "active_at", "created_at")
+        return (*shown[:2], "title", *shown[2:]) if may_read(request) else shown
 
     def get_fields(self, request: HttpRequest, obj: ChatSession | None = None) -> tuple[str, ...]:
         shown = ("id", "owner", "state", "turns", "streams", "created_at", "active_at", "deleted_at")
@@ -76,6 +76,10 @@ class SessionAdmin(ReadOnlyAdmin[ChatSession]):
 
     def get_readonly_fields(self, request: HttpRequest, obj: ChatSession | None = None) -> tuple[str, ...]:
         return self.get_fields(request, obj)
+
+    @admin.display(description="id", ordering="id")
+    def short_id(self, session: ChatSession) -> str:
+        return short(session.id)
 
     @admin.display(ordering="user__username")
     def owner(self, session: ChatSession) -> str:

@@ -162,9 +162,11 @@ def test_nothing_is_added_changed_or_deleted() -> None:
 
 
 def test_a_stream_is_listed_with_its_measures() -> None:
-    conversation()
+    short = f">{str(conversation().id)[:8]}…<"
+    Stream.objects.update(started_at="2026-01-02T03:04:05Z")
     row = staff(*VIEWS).get(LISTS[1]).content.decode()
-    for cell in ("badge-completed", "ada", "smollm", ">250<", ">50.0<", ">100 (20)<"):
+    started = ">2026-01-02 03:04:05<"
+    for cell in (short, "badge-completed", "ada", "smollm", started, ">250<", ">50.0<", ">100 (20)<"):
         assert cell in row
 
 
