@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import aiohttp
+from aiohappyeyeballs import SocketFactoryType
 
 from events.core.sse import Decoder
 from tests.corpus import sent_times
@@ -29,24 +30,37 @@ class Reply(NamedTuple):
 
 
 class Client:
-    """One caller: the user of an API key, or an anonymous browser that has opened the page."""
+    """One caller: the user of an API key, or an anonymous browser that has opened the page.
 
-    def __init__(self, url: str, key: str = "") -> None:
+    `make_socket`: for another network than the test's. `silence_seconds`: how long a reader waits for a sign of life.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: str = "",
+        *,
+        make_socket: SocketFactoryType | None = None,
+        silence_seconds: float | None = None,
+    ) -> None:
         self.url = url
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._make_socket = make_socket
+        self._silence_seconds = silence_seconds
         self._viewers: set[Viewer] = set()
 
     async def __aenter__(self) -> Self:
         self.http = aiohttp.ClientSession(
             cookie_jar=aiohttp.CookieJar(unsafe=True),  # unsafe: servers that are named by their address
-            connector=aiohttp.TCPConnector(limit=0, force_close=True),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=10),
+            connector=aiohttp.TCPConnector(limit=0, force_close=True, socket_factory=self._make_socket),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=self._silence_seconds),
         )
         if not self._headers:
             async with self.http.get(f"{self.url}/") as page:
                 assert page.status == 200, await page.text()
             token = next(cookie.value for cookie in self.http.cookie_jar if cookie.key == "csrftoken")
             self._headers = {"X-CSRFToken": token, "Referer": f"{self.url}/"}
+        self.http.headers.update(self._headers)
         return self
 
     async def __aexit__(
@@ -76,9 +90,7 @@ class Client:
         kind = {} if data is None else {"Content-Type": "application/json"}
         async with (
             asyncio.timeout(30),
-            self.http.request(
-                method, self.url + path, data=content, headers={**self._headers, **kind, **(headers or {})}
-            ) as response,
+            self.http.request(method, self.url + path, data=content, headers={**kind, **(headers or {})}) as response,
         ):
             text = await response.text()
             is_json = text and response.content_type == "application/json"
@@ -105,6 +117,12 @@ class Client:
             "POST", f"/api/sessions/{session}/streams/", {"prompt": text, **options}, headers=headers
         )
 
+    async def stream_id(self, session: str, text: str, **options: Any) -> str:
+        """The id of the stream of an accepted prompt."""
+        reply = await self.prompt(session, text, **options)
+        assert reply.status == 202, reply
+        return str(reply.data["stream_id"])
+
     async def stop(self, session: str, stream_id: str | None = None) -> bool:
         what = {} if stream_id is None else {"stream_id": stream_id}
         reply = await self.send("POST", f"/api/sessions/{session}/stop/", what)
@@ -114,13 +132,13 @@ class Client:
     def ask(self, session: str, text: str, **options: Any) -> "Viewer":
         """A streamed prompt: who reads the answer is who asked."""
         data = json.dumps({"prompt": text, **options}).encode()
-        headers = {**self._headers, **EVENT_STREAM, "Content-Type": "application/json"}
+        headers = {**EVENT_STREAM, "Content-Type": "application/json"}
         return self._view("POST", f"/api/sessions/{session}/streams/", headers, data)
 
     def follow(self, session: str, after: int | str | None = None, *, header: bool = True) -> "Viewer":
         """Everything that happens in the session after that cursor; None: from a snapshot on."""
         path = f"/api/sessions/{session}/events/"
-        headers = {**self._headers, **EVENT_STREAM}
+        headers = dict(EVENT_STREAM)
         if after is not None and header:
             headers["Last-Event-ID"] = str(after)
         elif after is not None:

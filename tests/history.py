@@ -10,11 +10,12 @@ TERMINAL = ("chat.end", "chat.error")
 
 
 class Seen(NamedTuple):
-    """An event as it arrived; `seq` None for what is not stored (`ping`)."""
+    """An event as it arrived; `seq` None for what is not stored (`ping`). `at`: monotonic seconds, where it matters."""
 
     seq: int | None
     type: str
     data: dict[str, Any]
+    at: float = 0.0
 
     @property
     def status(self) -> str:

@@ -1,113 +1,34 @@
-"""Clients as they are: one makes requests of any server, one watches a session and resumes wherever it is served."""
+"""A caller of many servers, and who watches a session wherever it is served."""
 
 import asyncio
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from types import TracebackType
+from copy import copy
 from typing import Any, Self
 
 import aiohttp
-from aiohappyeyeballs import SocketFactoryType
 
 from events.core.sse import Decoder
+from tests import client
+from tests.history import TERMINAL, Seen
 from tests.live.server import Server
 
-TERMINAL = ("chat.end", "chat.error")
 RETRY_SECONDS = 0.2  # what the server asks for is 1 s; a test is in a hurry
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """A frame as one viewer got it. `seq` None: not an event of the log. `at`: monotonic seconds."""
+class Client(client.Client):
+    """One caller, with an API key."""
 
-    seq: int | None
-    type: str
-    data: dict[str, Any]
-    at: float
-    port: int
+    def __init__(self, key: str, **network: Any) -> None:
+        super().__init__("", key, **network)
 
-
-@dataclass(slots=True)
-class Answer:
-    status: int
-    data: Any
-    headers: dict[str, str] = field(default_factory=dict)
-
-
-class Client:
-    """One caller, with an API key. `make_socket`: for another network than the test's.
-
-    `silence_seconds`: how long a viewer waits for a sign of life before it connects again, as the page does.
-    """
-
-    def __init__(
-        self, key: str, *, make_socket: SocketFactoryType | None = None, silence_seconds: float | None = None
-    ) -> None:
-        self._headers = {"Authorization": f"Bearer {key}"}
-        self._make_socket = make_socket
-        self._silence_seconds = silence_seconds
-
-    async def __aenter__(self) -> Self:
-        self.http = aiohttp.ClientSession(
-            headers=self._headers,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=self._silence_seconds),
-            connector=aiohttp.TCPConnector(limit=0, socket_factory=self._make_socket),
-        )
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.http.close()
-
-    async def ask(
-        self,
-        server: Server,
-        method: str,
-        path: str,
-        data: object = None,
-        *,
-        headers: Mapping[str, str] | None = None,
-        timeout_seconds: float = 20.0,
-    ) -> Answer:
-        async with (
-            asyncio.timeout(timeout_seconds),
-            self.http.request(method, server.url + path, json=data, headers=headers) as response,
-        ):
-            text = await response.text()
-            return Answer(response.status, json.loads(text) if text else None, dict(response.headers))
-
-    async def new_session(self, server: Server) -> str:
-        answer = await self.ask(server, "POST", "/api/sessions/", {})
-        assert answer.status == 201, answer
-        return str(answer.data["id"])
-
-    async def prompt(self, server: Server, session: str, text: str, *, key: str = "", **options: Any) -> Answer:
-        """202 and the stream's ids, or a refusal."""
-        headers = {"Idempotency-Key": key} if key else {}
-        body = {"prompt": text, **options}
-        return await self.ask(server, "POST", f"/api/sessions/{session}/streams/", body, headers=headers)
-
-    async def stream_id(self, server: Server, session: str, text: str, **options: Any) -> str:
-        """The id of the stream of an accepted prompt."""
-        answer = await self.prompt(server, session, text, **options)
-        assert answer.status == 202, answer
-        return str(answer.data["stream_id"])
-
-    async def stop(self, server: Server, session: str, stream: str | None = None) -> bool:
-        answer = await self.ask(
-            server, "POST", f"/api/sessions/{session}/stop/", {"stream_id": stream} if stream else {}
-        )
-        assert answer.status == 200, answer
-        return bool(answer.data["stopped"])
-
-    async def session(self, server: Server, session: str) -> Any:
-        answer = await self.ask(server, "GET", f"/api/sessions/{session}/")
-        assert answer.status == 200, answer
-        return answer.data
+    def at(self, server: Server) -> Self:
+        """Whose requests go to this server."""
+        there = copy(self)
+        there.url = server.url
+        return there
 
     def watch(self, session: str, *servers: Server, after: int | None = 0) -> "Viewer":
         return Viewer(self, session, servers, after)
@@ -205,7 +126,7 @@ class Viewer:
                 now = time.monotonic()
                 for frame in decoder.feed(chunk):
                     seq = None if frame.id is None else int(frame.id)
-                    self.seen.append(Seen(seq, frame.event, json.loads(frame.data), now, server.port))
+                    self.seen.append(Seen(seq, frame.event, json.loads(frame.data), now))
                     if seq is not None:
                         self.cursor = seq
                     self.on_frame(response)

@@ -22,13 +22,13 @@ async def test_a_drained_process_loses_nothing_and_its_viewers_go_on_elsewhere(
 ) -> None:
     a, b = await cluster.start("a", "b", runner=runner, SHUTDOWN_GRACE_SECONDS=str(GRACE_SECONDS))
     async with AsyncExitStack() as stack:
-        sessions = [await client.new_session(a) for _ in range(4)]
+        sessions = [await client.at(a).new_session() for _ in range(4)]
         viewers = [await stack.enter_async_context(client.watch(session, a, b)) for session in sessions]
         _, writer = await asyncio.open_connection("127.0.0.1", a.port)
         stack.callback(writer.close)
         writer.write(b"POST /api/sessions/ HTTP/1.1\r\nHost: localhost\r\n")  # half a request
-        streams = [await client.stream_id(a, session, LONG) for session in sessions[1:]]
-        streams.insert(0, await client.stream_id(a, sessions[0], FINISHES))
+        streams = [await client.at(a).stream_id(session, LONG) for session in sessions[1:]]
+        streams.insert(0, await client.at(a).stream_id(sessions[0], FINISHES))
         for viewer, stream in zip(viewers, streams, strict=True):
             await viewer.tokens_of(stream)
         asked = time.monotonic()
@@ -40,19 +40,19 @@ async def test_a_drained_process_loses_nothing_and_its_viewers_go_on_elsewhere(
         ):
             assert (await viewer.end_of(stream)).data["reason"] == reason
             await viewer.until(lambda viewer: len(viewer.statuses) == 2)
-            again = await client.stream_id(b, session, FINISHES)
+            again = await client.at(b).stream_id(session, FINISHES)
             await viewer.end_of(again)
             assert viewer.breaks == []
-            assert violations([viewer], await client.session(b, session)) == []
+            assert violations([viewer], await client.at(b).session(session)) == []
     for name in ("stream_end", "stream_start"):
         assert len(await cluster.log_lines("a", name)) == 4
 
 
 async def test_a_draining_process_takes_no_prompt_and_says_when_to_come_back(cluster: Cluster, client: Client) -> None:
     [a] = await cluster.start("a", SHUTDOWN_GRACE_SECONDS=str(GRACE_SECONDS))
-    session = await client.new_session(a)
+    session = await client.at(a).new_session()
     async with client.watch(session, a) as viewer:
-        stream = await client.stream_id(a, session, LONG)
+        stream = await client.at(a).stream_id(session, LONG)
         await viewer.tokens_of(stream)
         reader, writer = await asyncio.open_connection("127.0.0.1", a.port)
         head = (
@@ -61,7 +61,7 @@ async def test_a_draining_process_takes_no_prompt_and_says_when_to_come_back(clu
         )
         writer.write(head.encode())
         await writer.drain()
-        await client.ask(a, "GET", "/healthz")  # by now it has come
+        await client.at(a).send("GET", "/healthz")  # by now it has come
         draining = asyncio.create_task(cluster.drain("a"))
         await cluster.until_logged("a", "draining")
         writer.write(b'{"prompt": "a"}')

@@ -34,9 +34,9 @@ async def count(cluster: Cluster, model: str, session: str) -> int:
 async def test_old_events_go_and_a_viewer_who_wants_them_gets_a_snapshot(either: Cluster, client: Client) -> None:
     async with client:
         a = either["a"]
-        session = await client.new_session(a)
+        session = await client.at(a).new_session()
         async with client.watch(session, a) as before:
-            stream = await client.stream_id(a, session, SHORT)
+            stream = await client.at(a).stream_id(session, SHORT)
             await before.end_of(stream)
             assert "0 events" not in await either.manage("prune_events", **NOW)
         assert await count(either, "StoredEvent.objects", f"session_id='{session}'") == 0
@@ -44,37 +44,37 @@ async def test_old_events_go_and_a_viewer_who_wants_them_gets_a_snapshot(either:
             await after.until(lambda viewer: viewer.seen)
             assert (after.seen[0].type, after.seen[0].data["reset"]) == ("snapshot", True)
             assert after.seen[0].data["messages"][1]["text"] == before.text(stream) != ""
-            another = await client.stream_id(a, session, SHORT)
+            another = await client.at(a).stream_id(session, SHORT)
             await after.end_of(another)
-            assert violations([before, after], await client.session(a, session)) == []
+            assert violations([before, after], await client.at(a).session(session)) == []
 
 
 async def test_what_an_unfinished_stream_sent_stays_however_old_it_is(either: Cluster, client: Client) -> None:
     async with client:
         a = either["a"]
-        session = await client.new_session(a)
+        session = await client.at(a).new_session()
         async with client.watch(session, a) as viewer:
-            ended = await client.stream_id(a, session, SHORT)
+            ended = await client.at(a).stream_id(session, SHORT)
             last = (await viewer.end_of(ended)).seq
-            running = await client.stream_id(a, session, LONG)
+            running = await client.at(a).stream_id(session, LONG)
             await viewer.tokens_of(running, 3)
             await either.manage("prune_events", **NOW, EVENTS_LOG_MAX_EVENTS="1")
             assert await count(either, "StoredEvent.objects", f"session_id='{session}', seq__lte={last}") == 0
             async with client.watch(session, a, after=last) as later:
                 await later.until(lambda viewer: viewer.seen)
                 assert later.seen[0].seq == (last or 0) + 1
-                await client.stop(a, session)
+                await client.at(a).stop(session)
                 await later.end_of(running)
                 await viewer.end_of(running)
-                assert violations([viewer, later], await client.session(a, session)) == []
+                assert violations([viewer, later], await client.at(a).session(session)) == []
 
 
 async def test_a_session_keeps_no_more_events_than_its_bound(either: Cluster, client: Client) -> None:
     async with client:
         a = either["a"]
-        session = await client.new_session(a)
+        session = await client.at(a).new_session()
         async with client.watch(session, a) as viewer:
-            stream = await client.stream_id(a, session, SHORT)
+            stream = await client.at(a).stream_id(session, SHORT)
             end = await viewer.end_of(stream)
         assert (end.seq or 0) > 5
         await either.manage("prune_events", EVENTS_LOG_MAX_EVENTS="5")
@@ -87,11 +87,11 @@ async def test_a_session_keeps_no_more_events_than_its_bound(either: Cluster, cl
 async def test_nothing_is_left_of_a_deleted_session(either: Cluster, client: Client) -> None:
     async with client:
         a = either["a"]
-        session = await client.new_session(a)
+        session = await client.at(a).new_session()
         async with client.watch(session, a) as viewer:
-            stream = await client.stream_id(a, session, SHORT, key="kept")
+            stream = await client.at(a).stream_id(session, SHORT, key="kept")
             await viewer.end_of(stream)
-        assert (await client.ask(a, "DELETE", f"/api/sessions/{session}/")).status == 204
+        assert (await client.at(a).send("DELETE", f"/api/sessions/{session}/")).status == 204
         assert await count(either, "ChatSession.objects", f"id='{session}'") == 1
         assert "0 deleted sessions" not in await either.manage("prune_events", **NOW)
         for model in ("Message", "Stream", "IdempotencyKey", "StoredEvent", "EventHead"):
@@ -102,10 +102,10 @@ async def test_nothing_is_left_of_a_deleted_session(either: Cluster, client: Cli
 async def test_an_idempotency_key_is_forgotten_after_a_day(either: Cluster, client: Client) -> None:
     async with client:
         a = either["a"]
-        session = await client.new_session(a)
-        first = await client.stream_id(a, session, SHORT, key="day")
+        session = await client.at(a).new_session()
+        first = await client.at(a).stream_id(session, SHORT, key="day")
         await either.manage("prune_events")
-        assert await client.stream_id(a, session, SHORT, key="day") == first
+        assert await client.at(a).stream_id(session, SHORT, key="day") == first
         await either.manage(
             "shell",
             "-c",
@@ -113,17 +113,17 @@ async def test_an_idempotency_key_is_forgotten_after_a_day(either: Cluster, clie
             "K.objects.filter(key='day').update(created_at=now()-timedelta(hours=25))",
         )
         await either.manage("prune_events")
-        assert await client.stream_id(a, session, SHORT, key="day") != first
+        assert await client.at(a).stream_id(session, SHORT, key="day") != first
 
 
 async def test_a_server_does_it_by_itself(cluster: Cluster) -> None:
     a, b = await cluster.start("a", "b", CHAT_UPKEEP_SECONDS="0.3", EVENTS_RETENTION_SECONDS="0.5")
     async with Client(cluster.key) as client:
-        session = await client.new_session(a)
+        session = await client.at(a).new_session()
         async with client.watch(session, b) as viewer:
-            stream = await client.stream_id(a, session, "scripted:?tokens=100&rate=50")  # longer than the retention
+            stream = await client.at(a).stream_id(session, "scripted:?tokens=100&rate=50")  # longer than the retention
             assert (await viewer.end_of(stream)).data["reason"] == "completed"
-            assert violations([viewer], await client.session(a, session)) == []
+            assert violations([viewer], await client.at(a).session(session)) == []
         async with asyncio.timeout(20):
             while not await forgotten(client, a, session):
                 pass

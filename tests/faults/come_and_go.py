@@ -69,9 +69,9 @@ class Observer:
 async def cycles(server: Server, key: str, count: int, seed: int) -> None:
     chance = Random(seed)
     async with Client(key) as client:
-        sessions = [await client.new_session(server) for _ in range(AT_ONCE)]
+        sessions = [await client.at(server).new_session() for _ in range(AT_ONCE)]
         for session in sessions:  # something to read, which does not grow meanwhile
-            await client.stream_id(server, session, "scripted:?tokens=500&rate=500")
+            await client.at(server).stream_id(session, "scripted:?tokens=500&rate=500")
 
         async def come_and_go(number: int) -> None:
             session = sessions[number % AT_ONCE]

@@ -22,10 +22,10 @@ async def kill_once(cluster: Cluster, client: Client, chance: Random) -> tuple[i
     """How many events were shown, and how many of them are gone."""
     [mortal] = await cluster.start("mortal")
     async with AsyncExitStack() as stack:
-        sessions = [await client.new_session(mortal) for _ in range(STREAMS)]
+        sessions = [await client.at(mortal).new_session() for _ in range(STREAMS)]
         viewers = [await stack.enter_async_context(client.watch(session, mortal)) for session in sessions]
         for session in sessions:
-            await client.stream_id(mortal, session, SCRIPT)
+            await client.at(mortal).stream_id(session, SCRIPT)
         seq = chance.randint(1, 40)
         await chance.choice(viewers).until(lambda viewer: (viewer.cursor or 0) >= seq)
         cluster.kill("mortal")

@@ -8,9 +8,10 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from tests import corpus
-from tests.cluster.client import Client, Seen, Viewer
+from tests.cluster.client import Client, Viewer
 from tests.cluster.cluster import Cluster
 from tests.faults.checker import violations
+from tests.history import Seen
 from tests.live.server import Server
 
 histories: Counter[str] = Counter()  # recorded and judged in this run, of each fault
@@ -32,7 +33,7 @@ class Scenes:
 
     async def begin(self, cluster: Cluster, server: Server, client: Client | None = None) -> "Scene":
         client = client or await self.client(cluster.key)
-        return Scene(self, client, await client.new_session(server))
+        return Scene(self, client, await client.at(server).new_session())
 
 
 class Scene:
@@ -51,7 +52,7 @@ class Scene:
 
     async def ask(self, server: Server, prompt: str, **options: Any) -> str:
         """The id of the stream."""
-        self.streams.append(await self.client.stream_id(server, self.session, prompt, **options))
+        self.streams.append(await self.client.at(server).stream_id(self.session, prompt, **options))
         return self.streams[-1]
 
     async def end(self, timeout_seconds: float = 20.0) -> Seen:
@@ -72,10 +73,10 @@ class Scene:
 
     async def _stored(self, server: Server) -> Any:
         """With all its messages: the answer to one request has the newest, up to 256 KiB."""
-        stored = await self.client.session(server, self.session)
+        stored = await self.client.at(server).session(self.session)
         path = f"/api/sessions/{self.session}/"
         while first := stored["messages"][:1]:
-            older = (await self.client.ask(server, "GET", f"{path}?before={first[0]['id']}")).data["messages"]
+            older = (await self.client.at(server).send("GET", f"{path}?before={first[0]['id']}")).data["messages"]
             if not older:
                 break
             stored["messages"] = older + stored["messages"]

@@ -47,7 +47,7 @@ async def test_f18_clock_jump(adrift: Cluster, clock: Path, scenes: Scenes) -> N
         await asyncio.to_thread(clock.write_text, jump)
     since = viewers[1].events[-1].at
     await viewers[1].until(lambda viewer: viewer.events[-1].at > since + 7)  # longer than leases stand still
-    assert await scene.client.stop(b, scene.session)
+    assert await scene.client.at(b).stop(scene.session)
     assert (await scene.end()).data["reason"] == "stopped"
     await scene.ask(b, "scripted:?tokens=20&rate=100")
     assert (await scene.end()).data["reason"] == "completed"

@@ -86,13 +86,13 @@ async def test_f16_cancel_windows(small: Cluster, endpoint: str, scenes: Scenes,
             asked_at = await answer.disconnected()
         else:
             server = a if window == "queued" else scenes.chance.choice([a, a, b])
-            assert await scene.client.stop(server, scene.session, answer.stream_id)
+            assert await scene.client.at(server).stop(scene.session, answer.stream_id)
             asked_at += 0 if server is a else 3  # without Redis another process says so with the next look at the log
         end = await scene.end()
         assert end.data["reason"] == ("disconnected" if how == "leaves" else "stopped")
         if before:
             assert await records(asker, endpoint, prompt) == [], "the model was never asked"
-            await scene.client.stop(a, scene.session)
+            await scene.client.at(a).stop(scene.session)
             await scene.viewers[0].end_of(before)
         else:
             assert await closed_at(asker, endpoint, prompt) - asked_at < NOTICED_SECONDS

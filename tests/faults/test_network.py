@@ -56,7 +56,7 @@ async def test_f13_half_open(linked: Cluster, network: Network, far: Client, sce
     for viewer in scene.viewers:
         held = len(viewer.events)
         await viewer.until(lambda viewer: len(viewer.events) > held, 20)  # noqa: B023
-    assert await far.stop(a, scene.session)
+    assert await far.at(a).stop(scene.session)
     await scene.end()
     await scene.verdict(a)
 

@@ -32,7 +32,7 @@ async def watched(scenes: Scenes, cluster: Cluster) -> tuple[list[Scene], Server
 
 async def finished(all_scenes: list[Scene], server: Server) -> None:
     for scene in all_scenes:
-        assert await scene.client.stop(server, scene.session)
+        assert await scene.client.at(server).stop(scene.session)
         assert (await scene.end()).data["reason"] == "stopped"
         await scene.verdict(server)
 
@@ -108,7 +108,7 @@ async def slowest_answer(scene: Scene, server: Server, viewer: Viewer, until: fl
     slowest = 0.0
     while viewer.events[-1].at < until:
         asked = loop.time()
-        await scene.client.ask(server, "GET", "/healthz")
+        await scene.client.at(server).send("GET", "/healthz")
         slowest = max(slowest, loop.time() - asked)
         await asyncio.sleep(0.02)
     return slowest
@@ -123,7 +123,7 @@ async def test_f08_redis_stall(grown: Cluster, scenes: Scenes, redis_server: Red
     try:
         slowest = asyncio.create_task(slowest_answer(all_scenes[0], a, other, since + STALL_SECONDS))
         await seen_after(other, since + STALL_SECONDS)
-        ready = await all_scenes[0].client.ask(a, "GET", "/readyz")
+        ready = await all_scenes[0].client.at(a).send("GET", "/readyz")
         assert (ready.status, ready.data["status"]) == (200, "degraded")
         assert largest_gap(other, since) < 3.5
         assert await slowest < 1

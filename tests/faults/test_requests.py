@@ -16,12 +16,13 @@ async def test_f17_double_submit(either: Cluster, scenes: Scenes) -> None:
     for server in servers:
         await scene.watch(server)
     chosen = [scenes.chance.choice(servers) for _ in range(8)]
-    answers = await asyncio.gather(*(scene.client.prompt(server, scene.session, PROMPT, key="k") for server in chosen))
+    clients = [scene.client.at(server) for server in chosen]
+    answers = await asyncio.gather(*(client.prompt(scene.session, PROMPT, key="k") for client in clients))
     assert {answer.status for answer in answers} == {202}
     [stream] = {answer.data["stream_id"] for answer in answers}
     scene.streams.append(stream)
     await scene.end()
-    clicks = [scene.client.stream_id(server, scene.session, PROMPT) for server in servers]
+    clicks = [scene.client.at(server).stream_id(scene.session, PROMPT) for server in servers]
     clicked = await asyncio.gather(*clicks)
     scene.streams += clicked
     for viewer in scene.viewers:
@@ -30,5 +31,5 @@ async def test_f17_double_submit(either: Cluster, scenes: Scenes) -> None:
         assert "completed" in reasons
         assert reasons <= {"completed", "interrupted"}
     await scene.verdict(servers[1])
-    stored = await scene.client.session(servers[0], scene.session)
+    stored = await scene.client.at(servers[0]).session(scene.session)
     assert [message["role"] for message in stored["messages"]] == ["user", "assistant"] * 3

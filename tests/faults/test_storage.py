@@ -58,11 +58,11 @@ async def test_f10_database_lock(small: Cluster, scenes: Scenes) -> None:
     await viewer.tokens_of(busy.streams[0], scenes.chance.randint(1, 10))
     async with locked(small.folder / "shared.sqlite3"):
         asked = asyncio.create_task(waiting.ask(a, "scripted:?tokens=20&rate=100"))
-        made = [asyncio.create_task(busy.client.ask(a, "POST", "/api/sessions/", {})) for _ in range(4)]
+        made = [asyncio.create_task(busy.client.at(a).send("POST", "/api/sessions/", {})) for _ in range(4)]
         visits = [asyncio.create_task(visit(a.url)) for _ in range(3)]
         until, slowest = time.monotonic() + LOCKED_SECONDS, 0.0
         while (started := time.monotonic()) < until:
-            assert (await busy.client.ask(a, "GET", "/healthz")).status == 200
+            assert (await busy.client.at(a).send("GET", "/healthz")).status == 200
             slowest = max(slowest, time.monotonic() - started)
             await asyncio.sleep(0.02)
         seen = len(viewer.events)
@@ -74,7 +74,7 @@ async def test_f10_database_lock(small: Cluster, scenes: Scenes) -> None:
     assert (await waiting.end()).data["reason"] == "completed"
     assert {answer.status for answer in await asyncio.gather(*made)} <= {201, 503}
     assert {*await asyncio.gather(*visits)} <= {(200, None), (503, "2")}
-    await busy.client.stop(a, busy.session)
+    await busy.client.at(a).stop(busy.session)
     assert (await busy.end()).data["reason"] == "stopped"
     await busy.verdict(a)
     await waiting.verdict(b)
@@ -105,12 +105,12 @@ async def test_f11_disk_full(cramped: Cluster, scenes: Scenes) -> None:
     await asyncio.to_thread(fill, filler)
     await viewer.until(lambda viewer: viewer.of(stream, "chat.error"), 20)
     assert viewer.of(stream, "chat.error")[0].data["code"] == "storage_error"
-    assert (await scene.client.ask(a, "GET", "/healthz")).status == 200
-    refused = await scene.client.prompt(a, scene.session, "scripted:?tokens=20&rate=100")
+    assert (await scene.client.at(a).send("GET", "/healthz")).status == 200
+    refused = await scene.client.at(a).prompt(scene.session, "scripted:?tokens=20&rate=100")
     assert refused.status == 503, refused
     await asyncio.to_thread(filler.unlink)
     async with asyncio.timeout(15):
-        while (answer := await scene.client.prompt(a, scene.session, "scripted:?tokens=20&rate=100")).status == 503:
+        while (answer := await scene.client.at(a).prompt(scene.session, "scripted:?tokens=20&rate=100")).status == 503:
             pass
     scene.streams.append(answer.data["stream_id"])
     assert (await scene.end()).data["reason"] == "completed"
