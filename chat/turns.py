@@ -234,7 +234,8 @@ def _title(text: str) -> str:
 
 
 def _store(stream: Stream) -> None:
-    assert stream.prompt is not None and stream.message is not None
+    assert stream.prompt is not None
+    assert stream.message is not None
     stream.message.seq = stream.prompt.seq
     stream.session.save(update_fields=["turns", "active_at", "title"])
     Message.objects.bulk_create([stream.prompt, stream.message])

@@ -64,6 +64,7 @@ class FakeChat:
         ids = {"stream_id": str(uuid.uuid4()), "message_id": str(uuid.uuid4())}
         prompt_id, before = str(uuid.uuid4()), self.head
         self.active_at = now()
+        self.title = self.title or text.splitlines()[0]
         self.messages.append({"id": prompt_id, "role": "user", "text": text, "state": "completed", "created_at": now()})
         answer: Data = {"id": ids["message_id"], "role": "assistant", "text": "", "state": "thinking"}
         self.messages.append({**answer, "stream_id": ids["stream_id"], "created_at": now()})

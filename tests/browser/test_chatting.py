@@ -23,6 +23,27 @@ async def test_a_first_prompt_makes_a_chat_and_is_answered(served: str, model: M
     await expect(chat.row("Good morning")).to_be_visible()
 
 
+async def test_a_long_first_prompt_names_the_chat_as_the_server_does(
+    served: str, model: Model, open_page: OpenPage
+) -> None:
+    chat = ChatPage(await open_page(served))
+    model.will_say("Gladly.")
+    await chat.ask("A question of many words, " * 10)
+    named = "A question of many words, A question of many words, A question of many words, A…"
+    await expect(chat.page).to_have_title(f"{named} · Jarvis")
+    await expect(chat.row(named)).to_be_visible()
+
+
+async def test_a_new_chat_has_its_name_though_another_is_searched_for(
+    served: str, model: Model, open_page: OpenPage
+) -> None:
+    chat = ChatPage(await open_page(served))
+    await chat.page.get_by_role("searchbox", name="Search chats").fill("nothing like it")
+    model.will_say("Gladly.")
+    await chat.ask("Good evening")
+    await expect(chat.page).to_have_title("Good evening · Jarvis")
+
+
 async def test_the_prompt_stands_above_an_answer_that_only_thinks(
     served: str, model: Model, open_page: OpenPage
 ) -> None:

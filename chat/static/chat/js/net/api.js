@@ -21,7 +21,7 @@ export const api = {
     const query = new URLSearchParams(Object.entries({ search, before }).filter(([, value]) => value));
     return call("GET", `/api/sessions/${query.size ? `?${query}` : ""}`);
   },
-  createSession: (title) => call("POST", "/api/sessions/", { title }),
+  createSession: () => call("POST", "/api/sessions/", {}),
   readSession: (id) => call("GET", `/api/sessions/${id}/`),
   renameSession: (id, title) => call("PATCH", `/api/sessions/${id}/`, { title }),
   deleteSession: (id) => call("DELETE", `/api/sessions/${id}/`),

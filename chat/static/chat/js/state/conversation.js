@@ -17,13 +17,15 @@ export class Conversation {
   /** What was found out about the session beside its events. */
   title = signal("");
   #connection = null;
+  #named;
   #unsure = null;
   #stopWanted = new Set();
   #changed;
 
-  /** `sessionId` null: it is created with the first prompt. `changed(conversation, what)` hears of created, ended, session. */
+  /** `sessionId` null: it is created with the first prompt. `changed(conversation, what)` hears of created, named, ended, session. */
   constructor(sessionId, changed) {
     this.sessionId = sessionId;
+    this.#named = sessionId !== null;
     this.draft = signal(drafts.read(sessionId));
     this.#changed = changed;
     if (sessionId) this.#connect();
@@ -50,9 +52,13 @@ export class Conversation {
     this.problem.value = null;
     this.#dispatch("local.sending", { key, text });
     try {
-      if (this.sessionId === null) await this.#create(text);
+      if (this.sessionId === null) await this.#create();
       const accepted = await deliverPrompt(this.sessionId, text, key);
       this.#dispatch("local.accepted", { key, ...accepted });
+      if (!this.#named) {
+        this.#named = true; // by the server, after its first prompt
+        this.#changed(this, "named");
+      }
       if (this.#stopWanted.delete(key)) await this.stop();
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
@@ -98,11 +104,10 @@ export class Conversation {
     this.reconnect(); // its end may have been lost on the way
   }
 
-  async #create(text) {
-    const session = await api.createSession(titleFrom(text));
+  async #create() {
+    const session = await api.createSession();
     drafts.write(null, "");
     this.sessionId = session.id;
-    this.title.value = session.title;
     drafts.write(this.sessionId, this.draft.value);
     this.#changed(this, "created");
     this.#connect();
@@ -132,13 +137,6 @@ export class Conversation {
   #dispatch(type, data) {
     this.state.value = reduce(this.state.value, { type, data });
   }
-}
-
-/** The first line of the first prompt, cut at a word. */
-function titleFrom(text) {
-  const line = text.trim().split("\n", 1)[0].trim();
-  if (line.length <= 60) return line;
-  return `${line.slice(0, 60).replace(/\s+\S*$/, "")}…`;
 }
 
 function randomKey() {

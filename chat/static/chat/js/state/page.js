@@ -68,15 +68,17 @@ export class Page {
   }
 
   #changed(conversation, what) {
-    if (what !== "created") {
+    if (what === "created") {
+      if (conversation === this.conversation.value) history.replaceState(null, "", address(conversation.sessionId));
+    } else if (what === "named") {
+      this.#listed = this.sessions.announce(); // not before: a list of chats that have no name yet helps nobody
+      this.#learnTitle(conversation);
+    } else {
       this.sessions.refreshSoon(); // every tab that is on this session hears of it by itself
-      return;
     }
-    if (conversation === this.conversation.value) history.replaceState(null, "", address(conversation.sessionId));
-    this.sessions.announce();
   }
 
-  /** The list holds the newest sessions only; the title of an older one is asked for. */
+  /** The list holds the newest sessions that are searched for; the title of another one is asked for. */
   async #learnTitle(conversation) {
     await this.#listed;
     if (this.sessions.items.value.some((item) => item.id === conversation.sessionId)) return;

@@ -97,10 +97,10 @@ export class Sessions {
     return true;
   }
 
-  /** Something changed: this tab and this browser's other ones look again. */
+  /** Something changed: this tab and this browser's other ones look again. Resolves when this one has. */
   announce() {
-    this.refresh();
     this.#channel?.postMessage("changed");
+    return this.refresh();
   }
 
   #show({ sessions, next }) {
