@@ -18,6 +18,7 @@ import aiohttp
 import pytest
 
 from jarvis_site.cluster.nginx import SETUP_DIR, nginx_command, write_config
+from tests.blocking import assert_nothing_blocked
 from tests.live.server import environment
 from tests.server_process import PROJECT_DIR, eventually, processes_of, program
 from tests.services import TcpServer
@@ -69,6 +70,7 @@ class RunningCluster(TcpServer):
 def running() -> Iterator[RunningCluster]:
     with RunningCluster() as running:
         yield running
+        assert_nothing_blocked(running.folder)
 
 
 @pytest.fixture(scope="module")

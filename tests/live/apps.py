@@ -71,8 +71,12 @@ async def ticks(scope: Scope, receive: Receive, send: Send) -> None:
     finally:
         left.cancel()
         await asyncio.sleep(0.3)  # a cleanup that takes its time: closing the model's connection, say
-        with open(Path(os.environ["JARVIS_DATA_DIR"]) / "tick.cleanup", "a") as file:  # noqa: ASYNC230
-            file.write("cleanup_done\n")
+        await asyncio.to_thread(_note_cleanup)
+
+
+def _note_cleanup() -> None:
+    with open(Path(os.environ["JARVIS_DATA_DIR"]) / "tick.cleanup", "a") as file:
+        file.write("cleanup_done\n")
 
 
 async def _left(receive: Receive) -> None:

@@ -16,6 +16,8 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
+from tests.blocking import assert_nothing_blocked, watched
+
 PROJECT = Path(__file__).resolve().parent.parent.parent
 TEST_APPLICATION = "tests.live.apps:application"
 START_SECONDS = 60.0
@@ -67,7 +69,7 @@ def running_server(
     listener: socket.socket | None = None,
     env: Mapping[str, str] | None = None,
 ) -> Iterator[Server]:
-    """A server that accepts connections; it is killed on the way out.
+    """A server that accepts connections; it is killed on the way out. Fails if its event loop was ever blocked.
 
     It gets a listening socket as a descriptor: the caller's `listener`, which stays open here and may be given to
     several servers, or one of its own. `data_dir` is kept, a temporary one is not.
@@ -80,6 +82,7 @@ def running_server(
         if listener is None:
             own_listener.close()  # else nobody would notice that the server has stopped listening
         yield server
+        assert_nothing_blocked(directory)
     finally:
         if server is not None:
             server.kill()
@@ -94,7 +97,7 @@ def running_server(
 def environment(data_dir: Path, env: Mapping[str, str]) -> dict[str, str]:
     """What a process of the project is started with: nothing that is set by chance."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
-    return {**kept, "JARVIS_DATA_DIR": str(data_dir), "PYTHONUNBUFFERED": "1", **env}
+    return {**kept, **watched(data_dir), "JARVIS_DATA_DIR": str(data_dir), "PYTHONUNBUFFERED": "1", **env}
 
 
 def wait_until(condition: Callable[[], object], timeout_seconds: float = 10.0) -> None:

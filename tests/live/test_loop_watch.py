@@ -13,12 +13,13 @@ from tests.live.server import TEST_APPLICATION, Runner, Server, wait_until
 from tests.scrape import Scrape, scrape
 
 HELD_SECONDS = 0.4
+UNWATCHED = {"PYTHONPATH": ""}  # `tests/blocking/` would let nobody block the loop
 
 
 @pytest.fixture(params=["serve", "uvicorn"])
 def watched(request: pytest.FixtureRequest, start_server: StartServer) -> Iterator[Server]:
     runner: Runner = request.param
-    server = start_server(runner=runner, application=TEST_APPLICATION)
+    server = start_server(runner=runner, application=TEST_APPLICATION, env=UNWATCHED)
     hold(server, 0)  # what is imported with the first request holds the loop, too
     yield server
     assert server.stop() in (0, -signal.SIGTERM), "the watch does not hold up the end"  # uvicorn raises it once more
@@ -67,7 +68,7 @@ def test_a_loop_that_is_never_late_is_told_of_by_nobody(watched: Server) -> None
 
 
 def test_a_loop_that_is_held_for_long_is_told_of_before_it_goes_on(start_server: StartServer) -> None:
-    server = start_server(application=TEST_APPLICATION)
+    server = start_server(application=TEST_APPLICATION, env=UNWATCHED)
     with RawClient(server) as client:
         client.get("/hold?seconds=600&how=block")
         wait_until(lambda: warnings(server, "block"), 5)

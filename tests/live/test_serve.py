@@ -7,16 +7,24 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from tests.blocking import assert_nothing_blocked
 from tests.live.conftest import StartServer
 from tests.live.log_lines import parse
 from tests.live.raw_client import RawClient
 from tests.live.server import PROJECT, TEST_APPLICATION, Server, environment, wait_until
+
+
+@pytest.fixture(autouse=True)
+def nothing_blocks(tmp_path: Path) -> Iterator[None]:
+    yield
+    assert_nothing_blocked(tmp_path)
 
 
 def serve(data_dir: Path, *arguments: str, **env: str) -> subprocess.Popen[str]:
