@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
+from tests.blocking import assert_nothing_blocked, watched
 from tests.browser.fake_server import FakeServer
 from tests.browser.model import Model
 from tests.browser.model_endpoint import ModelEndpoint
@@ -69,7 +70,7 @@ async def served(endpoint: ModelEndpoint, data_dir: Path) -> AsyncIterator[str]:
         str(ROOT / "manage.py"),
         "serve",
         cwd=ROOT,
-        env={**os.environ, **settings},
+        env={**os.environ, **watched(data_dir), **settings},
         stdout=asyncio.subprocess.PIPE,
     )
     try:
@@ -82,6 +83,7 @@ async def served(endpoint: ModelEndpoint, data_dir: Path) -> AsyncIterator[str]:
         if process.returncode is None:
             process.terminate()
         await process.wait()
+    assert_nothing_blocked(data_dir)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
