@@ -21,7 +21,7 @@ _NEXT = "SELECT e.session_id FROM events_event e WHERE e.session_id > %s ORDER B
 
 
 class StoredLog(NamedTuple):
-    """A session's events `oldest` to `head`; none if `oldest` is 0."""
+    """A session's events `oldest` to `head`."""
 
     session_id: UUID
     oldest: int
@@ -44,7 +44,7 @@ def stored_logs(after: UUID | None) -> list[StoredLog]:
             " WHERE logs.session_id IS NOT NULL ORDER BY logs.session_id",
             [key_of(after or UUID(int=0)), LOGS_PER_PAGE],
         )
-        return [StoredLog(UUID(str(row[0])), row[1] or 0, row[2]) for row in cursor.fetchall()]
+        return [StoredLog(UUID(str(row[0])), row[1], row[2]) for row in cursor.fetchall()]
 
 
 def first_kept(log: StoredLog, unfinished: Collection[UUID], now: float) -> int:
