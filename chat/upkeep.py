@@ -85,12 +85,11 @@ async def _prune() -> int:
     while logs := await in_thread(retention.stored_logs, after):
         after = logs[-1].session_id
         for log in logs:
-            if log.oldest:
-                first_kept = await in_thread(_first_kept, log)
-                if first_kept > log.oldest:
-                    pruned += await _delete_events(log.session_id, first_kept)
-        if left_behind := await in_thread(_without_session, [log.session_id for log in logs if not log.oldest]):
-            await bus.current().transaction(partial(_delete_heads, left_behind))
+            first_kept = await in_thread(_first_kept, log)
+            if first_kept > log.oldest:
+                pruned += await _delete_events(log.session_id, first_kept)
+                if first_kept > log.head and not await in_thread(_exists, log.session_id):
+                    await bus.current().transaction(partial(retention.delete_head, session_id=log.session_id))
     return pruned
 
 
@@ -119,10 +118,9 @@ def _first_kept(log: retention.StoredLog) -> int:
     return retention.first_kept(log, list(unfinished), time.time())
 
 
-def _without_session(session_ids: list[UUID]) -> list[UUID]:
-    """Those whose session was deleted with its user; their last event told it to their viewers."""
-    present = ChatSession.objects.filter(id__in=session_ids).values_list("id", flat=True)
-    return list(set(session_ids) - set(present))
+def _exists(session_id: UUID) -> bool:
+    """If not, it was deleted with its user, and its last event has told that to its viewers."""
+    return ChatSession.objects.filter(id=session_id).exists()
 
 
 def _purgeable() -> list[UUID]:
@@ -145,11 +143,6 @@ def _delete_messages(session_id: UUID, log: LogTransaction) -> int:
     Stream.objects.filter(session_id=session_id, turn__lte=part[-1] // 2).delete()
     Message.objects.filter(session_id=session_id, position__lte=part[-1]).delete()
     return len(part)
-
-
-def _delete_heads(session_ids: list[UUID], log: LogTransaction) -> None:
-    for session_id in session_ids:
-        retention.delete_head(log, session_id)
 
 
 def _delete_session(session_id: UUID, log: LogTransaction) -> int:

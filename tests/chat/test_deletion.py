@@ -60,7 +60,6 @@ async def test_the_log_of_a_deleted_user_is_kept_until_it_has_been_read(talk: Co
     await talk.until(lambda history: history[-1].type == "chat.session")
     settings.EVENTS_RETENTION_SECONDS = 1e-6
     await upkeep.tidy()
-    await upkeep.tidy()
     assert not await in_thread(EventHead.objects.exists)
     assert not await in_thread(StoredEvent.objects.exists)
 
@@ -68,7 +67,6 @@ async def test_the_log_of_a_deleted_user_is_kept_until_it_has_been_read(talk: Co
 async def test_the_log_of_a_session_that_says_nothing_for_long_is_kept(talk: Conversation, settings: Settings) -> None:
     settings.EVENTS_RETENTION_SECONDS = 1e-6
     await talk.end_of(await talk.ask())
-    await upkeep.tidy()
     await upkeep.tidy()
     assert not await in_thread(StoredEvent.objects.exists)
     assert await in_thread(EventHead.objects.exists)
