@@ -158,6 +158,7 @@ class RunningStream:
             encode=wire.token_encoder(stream.id, stream.message_id),
             before_first=self._first_token,
             on_trouble=self._in_trouble,
+            pace=self._bus.pace,
         )
         outcome = await self._read(publisher)
         self._ending = True
@@ -190,7 +191,8 @@ class RunningStream:
         self._speaks = True
         seconds = self._seconds()
         metrics.first_token_seconds.observe(seconds)
-        return turns.first_token(self.stream, seconds)
+        stop_soon = lambda reason: self._loop.call_soon_threadsafe(self.stop, reason)  # noqa: E731
+        return turns.first_token(self.stream, seconds, stop_soon)
 
     def _in_trouble(self, error: StorageUnavailable | None) -> None:
         """The log refused the turn (`error` None): another process has ended this stream. Or it cannot be written."""

@@ -9,22 +9,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from django.conf import settings
 from django.db import connection
 from django.utils import timezone
 
 from chat import wire
+from chat.accepting import make_way, next_turn, store
 from chat.announcing import announce, announce_late, announce_waiting, roll_back, unfinished
-from chat.exceptions import NotFound, SessionBusy
+from chat.exceptions import NotFound
 from chat.idempotency import claim, claimed
 from chat.models import ChatSession, Message, Stream
 from chat.prompt import PromptRequest
-from chat.providers import default_model
 from chat.stream_state import ENDED, NEXT, UNFINISHED, EndReason, StreamState, end_state
+from events.log_reading import key_of
 from events.log_transaction import Entry, LogTransaction
-
-TITLE_CHARACTERS = 80
-
 
 _ENDING = (
     *("state", "reason", "ended_at", "error_message", "retryable", "prompt_tokens", "completion_tokens"),
@@ -82,10 +79,10 @@ def accept(log: LogTransaction, request: PromptRequest, lease_id: UUID | None) -
         return Accepted(key.stream, key.seq, repeated=True)
     before = unfinished(session)
     if before:
-        _make_way(request, before)
-    stream = _next_turn(session, request, lease_id, undoes=before[0].turn if before else None)
+        make_way(request, before)
+    stream = next_turn(session, request, lease_id, undoes=before[0].turn if before else None)
     seq = log.head(session.id) if before else _take_log(log, stream)
-    _store(stream)
+    store(stream)
     claim(request, stream, seq)
     if before and request.if_busy == Stream.IfBusy.ENQUEUE:
         for position, waiting in enumerate([*before, stream]):
@@ -119,13 +116,23 @@ def begin(log: LogTransaction, stream_id: UUID, *, force: bool) -> Begun | None:
     return begun
 
 
-def first_token(stream: Stream, seconds: float) -> Callable[[LogTransaction], Sequence[Entry]]:
-    """What is stored with the first batch: the state, the time, and the status that goes before the text."""
+def first_token(
+    stream: Stream, seconds: float, told_to_stop: Callable[[EndReason], object] = lambda _: None
+) -> Callable[[LogTransaction], Sequence[Entry]]:
+    """What is stored with the first batch: the state, the time, and the status that goes before the text.
+
+    `told_to_stop` is called, on the writer thread, if somebody asked for it before this process listened for that.
+    """
 
     def work(log: LogTransaction) -> Sequence[Entry]:
-        Stream.objects.filter(id=stream.id, state=StreamState.THINKING).update(
-            state=StreamState.STREAMING, first_token_seconds=seconds
-        )
+        with connection.cursor() as cursor:  # Django's update returns nothing, and would need a query behind it
+            cursor.execute(
+                "UPDATE chat_stream SET state = %s, first_token_seconds = %s WHERE id = %s AND state = %s"
+                " RETURNING stop_requested",
+                [StreamState.STREAMING.value, seconds, key_of(stream.id), StreamState.THINKING.value],
+            )
+            if (row := cursor.fetchone()) and row[0]:
+                told_to_stop(EndReason(row[0]))
         return [wire.status(stream, StreamState.STREAMING)]
 
     return work
@@ -178,68 +185,6 @@ def request_stop(session_id: UUID, stream_id: UUID | None, reason: EndReason) ->
     stream_ids = list(unfinished.values_list("id", flat=True))
     unfinished.filter(stop_requested="").update(stop_requested=reason)
     return stream_ids
-
-
-# --- parts of accepting ---
-
-
-def _make_way(request: PromptRequest, before: list[Stream]) -> None:
-    if request.if_busy == Stream.IfBusy.REJECT:
-        raise SessionBusy
-    if request.if_busy == Stream.IfBusy.ENQUEUE:
-        if len([other for other in before if other.state == StreamState.QUEUED]) >= settings.CHAT_QUEUE_LIMIT:
-            raise SessionBusy(
-                f"{settings.CHAT_QUEUE_LIMIT} prompts are waiting in this session already (`CHAT_QUEUE_LIMIT`)."
-            )
-        return
-    Stream.objects.filter(id__in=[other.id for other in before], stop_requested="").update(
-        stop_requested=EndReason.INTERRUPTED
-    )
-
-
-def _next_turn(session: ChatSession, request: PromptRequest, lease_id: UUID | None, undoes: int | None) -> Stream:
-    """The stream with its prompt and its answer, none of them stored yet."""
-    session.turns += 1
-    session.active_at = timezone.now()
-    session.title = session.title or _title(request.text)
-    parent = session.messages.order_by("-position").values_list("id", flat=True).first()
-    prompt = Message(
-        session=session, position=2 * session.turns, role=Message.Role.USER, text=request.text, parent_id=parent
-    )
-    answer = Message(
-        session=session,
-        position=2 * session.turns + 1,
-        role=Message.Role.ASSISTANT,
-        state=StreamState.QUEUED,
-        parent_id=prompt.id,
-    )
-    return Stream(
-        session=session,
-        turn=session.turns,
-        prompt=prompt,
-        message=answer,
-        lease_id=lease_id,
-        if_busy=request.if_busy,
-        on_disconnect=request.on_disconnect,
-        model=request.model or default_model(),
-        options=request.options,
-        rollback_from=undoes if request.if_busy == Stream.IfBusy.ROLLBACK else None,
-    )
-
-
-def _title(text: str) -> str:
-    """The first prompt's first line names the session, until somebody renames it. Viewers have the `chat.prompt`."""
-    line = text.strip().splitlines()[0].strip()
-    return line if len(line) <= TITLE_CHARACTERS else line[: TITLE_CHARACTERS - 1].rstrip() + "…"
-
-
-def _store(stream: Stream) -> None:
-    assert stream.prompt is not None
-    assert stream.message is not None
-    stream.message.seq = stream.prompt.seq
-    stream.session.save(update_fields=["turns", "active_at", "title"])
-    Message.objects.bulk_create([stream.prompt, stream.message])
-    stream.save(force_insert=True)
 
 
 # --- parts of beginning and ending ---

@@ -6,7 +6,7 @@ import threading
 import pytest
 from pytest_django.fixtures import Settings
 
-from chat import registry, sessions
+from chat import leases, registry, sessions, turns
 from chat.exceptions import NotFound, Overloaded, ShuttingDown
 from chat.models import Stream
 from chat.running_stream import RunningStream
@@ -89,6 +89,15 @@ async def test_stop_before_the_model_is_asked(talk: Conversation, monkeypatch: p
     accepted = await talk.ask(FOREVER)
     assert await talk.end_of(accepted) == "stopped"
     assert talk.history.kinds() == ["thinking", "prompt", "end"]
+
+
+async def test_a_stop_from_elsewhere_that_came_before_anybody_listened_is_found_with_the_first_token(
+    talk: Conversation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "RENEW_SECONDS", 1e9)
+    accepted = await talk.ask("scripted:?first_delay=0.2&tokens=1000000&rate=100")
+    await bus.current().transaction(lambda log: turns.request_stop(talk.session_id, None, EndReason.STOPPED))
+    assert await talk.end_of(accepted) == "stopped"
 
 
 async def test_stop_in_mid_stream_keeps_every_token_that_came(talk: Conversation) -> None:
