@@ -1,7 +1,8 @@
 """`python -m tests.faults.come_and_go --cycles 5000`: viewers connect and drop; what does the server still hold?
 
-Observed from outside: descriptors, sockets, threads and memory of the process, its connections to Redis and
-PostgreSQL. The baseline is taken when many have come and gone, since caches and pools fill once.
+Observed from outside: descriptors, threads, asyncio tasks and memory of the process, its connections to Redis and
+PostgreSQL. The baseline is taken when many have come and gone, since caches and pools fill once; what was held before
+is shown beside it.
 """
 # ruff: noqa: T201  (a command prints what it found)
 
@@ -16,10 +17,11 @@ from typing import NamedTuple
 import psycopg
 import redis
 
+from tests.blocking import ask_for_tasks
 from tests.cluster.client import Client
 from tests.cluster.cluster import Cluster
 from tests.faults.readers import drop
-from tests.live.server import Server
+from tests.live.server import Server, wait_until
 from tests.services import PostgresServer, RedisServer
 
 AT_ONCE = 20
@@ -31,6 +33,7 @@ SETTLED_SECONDS = 15.0
 class Held(NamedTuple):
     files: int
     threads: int
+    tasks: int
     redis_connections: int
     redis_subscriptions: int
     database_connections: int
@@ -56,7 +59,12 @@ class Observer:
         assert row is not None
         files, threads = len(list((process / "fd").iterdir())), len(list((process / "task").iterdir()))
         memory = self._server.memory_bytes()
-        return Held(files, threads, len(clients) - 1, len(subscriptions), row[0] - 1, memory)
+        return Held(files, threads, self._tasks(), len(clients) - 1, len(subscriptions), row[0] - 1, memory)
+
+    def _tasks(self) -> int:
+        told = ask_for_tasks(self._server.pid, self._server.data_dir)
+        wait_until(told.exists)
+        return int(told.read_text())
 
     def settled(self, baseline: Held) -> Held:
         """As soon as nothing exceeds the baseline, or when the time is up."""
@@ -99,6 +107,7 @@ def main() -> int:
         cluster = stack.enter_context(Cluster(database_url=url, redis_url=redis_server.url, LOG_LEVEL="INFO"))
         [server] = cluster.serve("a")
         observer = Observer(server, redis_server, url)
+        print(f"before the first: {observer.held()}", flush=True)
         asyncio.run(cycles(server, cluster.key, WARM_UP, options.seed))
         time.sleep(3)  # what the last of them left is taken away in the background
         baseline = observer.held()
