@@ -35,6 +35,7 @@ class FakeServer:
         self.cursors: list[str | None] = []
         self.stops: list[str] = []
         self.ping_seconds = 15.0
+        self.pings = 0
         self.losing: set[int] = set()
         self.hold: asyncio.Event | None = None
         self._news = asyncio.Event()
@@ -211,6 +212,8 @@ class FakeServer:
                     await chat.news.wait_for(lambda: chat.head > cursor)  # noqa: B023
             except TimeoutError:
                 await response.write(frame("ping", {"seq": chat.head}))
+                self.pings += 1
+                self._news.set()
 
 
 def frame(event: str, data: dict[str, Any], seq: int | None = None) -> bytes:

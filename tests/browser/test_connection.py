@@ -97,7 +97,9 @@ async def test_pings_keep_a_quiet_connection(fake: FakeServer, open_page: OpenPa
     page = await open_page(f"{fake.url}/s/{fake.new_chat().id}/", clock=True)
     await ChatPage(page).is_connected()
     for _ in range(6):
-        async with page.expect_response("**/api/sessions/", timeout=5_000) as listed:  # a round trip: pings come too
+        fake.pings = 0
+        await fake.until(lambda: fake.pings >= 2)
+        async with page.expect_response("**/api/sessions/", timeout=5_000) as listed:  # a round trip: the page has read
             await page.evaluate("() => dispatchEvent(new Event('focus'))")
         await listed.value
         await page.clock.run_for(10_000)
