@@ -20,10 +20,10 @@ SERVERS: tuple[type[Server], ...] = (
 )
 
 
-async def run_server(kind: type[Server], *, streams: int, seconds: float) -> Load:
+async def run_server(kind: type[Server], *, streams: int, seconds: float, rate: float = 50.0) -> Load:
     async with kind() as server:
         await warm_up(server)
-        return await run_streams(server, streams=streams, seconds=seconds)
+        return await run_streams(server, streams=streams, seconds=seconds, rate=rate)
 
 
 async def run_rounds(

@@ -20,7 +20,7 @@ async def run(options: Options) -> Report:
     bars: dict[str, float] = {}
     for kind in SERVERS:
         if options.wants(kind.name):
-            load = await _run_server(kind, viewers, seconds)
+            load = await watch(kind, viewers=viewers, seconds=seconds)
             bars[kind.title] = load.whole_us
             rows.append(_row(load))
     goals = [
@@ -31,14 +31,15 @@ async def run(options: Options) -> Report:
     return Report("d", title, rows, goals, Chart(title, "µs", bars=bars))
 
 
-async def _run_server(kind: type[Server], viewers: int, seconds: float) -> Load:
+async def watch(kind: type[Server], *, viewers: int, seconds: float) -> Load:
+    """One stream of 50 tokens/s, watched by all of them."""
     async with kind() as server:
         await warm_up(server)
         channel = (await server.channels(1))[0]
         at = time.monotonic() + LEAD_SECONDS + viewers / server.starts_per_second
         schedule = Schedule(at, round(seconds * 50), 50.0)
-        watch = server.watch_request(channel)
-        readers = [TokenStream(watch, schedule, ends=False) for _ in range(viewers)]
+        request = server.watch_request(channel)
+        readers = [TokenStream(request, schedule, ends=False) for _ in range(viewers)]
         status, answer = await fetch(server.port, server.start_request(channel, schedule))
         if status >= 300:
             raise RuntimeError(f"{server.name}: {status} {answer}")

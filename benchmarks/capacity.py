@@ -1,0 +1,179 @@
+"""How far one process goes, and what a fleet takes: `python -m benchmarks.capacity`.
+
+Three loads are measured on this machine, and give four costs: of a token that is read, of a batch that is stored and
+sent, of one more viewer of a batch, and of a stream's start and end. A simulation of one process with these costs,
+which uses the product's own rules for batches and their pace, says how many streams it carries; case b finds the same
+figure by trial. From there on it is arithmetic. `--costs` simulates with costs that are known.
+"""
+
+import argparse
+import asyncio
+import heapq
+import importlib
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks import machine
+from benchmarks.cases.cpu_per_token import run_server
+from benchmarks.cases.fan_out import watch
+from benchmarks.jarvis import Jarvis
+from benchmarks.report import table
+from benchmarks.servers import BENCHMARKS
+from events.core.batching import Batcher
+from events.core.pace import Pace
+
+RATE = 50.0
+INTERVAL_SECONDS, LONGEST_SECONDS = 0.075, 0.2
+YOUNG_SECONDS, YOUNG_SHARE = 0.25, 0.99
+STREAM_SECONDS = 10.0  # of an answer, 500 tokens
+ROWS_PER_SECOND = 13_200  # fenced rows that one PostgreSQL took (docs/decisions/)
+FREE_SHARE = 0.5  # of a process's capacity that a plan leaves for restarts, bursts and uneven sessions
+FLEETS = ((100_000, 10), (100_000, 1), (1_000_000, 100), (1_000_000, 10), (1_000_000, 1))  # viewers, viewers a stream
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """Seconds of the process's one core."""
+
+    token: float
+    batch: float
+    viewer: float
+    stream: float  # its request, its start and its end
+
+
+async def measured() -> Costs:
+    """From three loads: many tokens a batch, one token a batch, many viewers of a batch."""
+    dense = await run_server(Jarvis, streams=100, seconds=10)
+    sparse = await run_server(Jarvis, streams=300, seconds=10, rate=10.0)  # every token is a batch of its own
+    watched = await watch(Jarvis, viewers=200, seconds=10)
+    batches_per_token = dense.reads_per_token
+    # dense = token + batch x batches_per_token; sparse = token + batch
+    batch = (sparse.steady_us - dense.steady_us) / (1 - batches_per_token)
+    token = sparse.steady_us - batch
+    viewer = watched.steady_us / watched.reads_per_token
+    stream = (dense.whole_us - dense.steady_us) * dense.tokens / dense.streams
+    return Costs(*(round(each / 1e6, 9) for each in (token, batch, viewer, stream)))
+
+
+@dataclass(frozen=True, slots=True)
+class Simulated:
+    streams: int
+    share: float  # of the core
+    young_share: float
+    interval_seconds: float  # at the end
+    batches_per_second: float
+
+    @property
+    def keeps_up(self) -> bool:
+        return self.young_share >= YOUNG_SHARE
+
+
+def simulate(costs: Costs, streams: int, seconds: float = 5.0, seed: int = 1) -> Simulated:
+    """One process, one viewer a stream: a queue of tokens and timers, served one after the other.
+
+    `costs.batch` holds the commit's share and that of its first viewer.
+    """
+    chance = random.Random(seed)
+    pace = Pace(INTERVAL_SECONDS, LONGEST_SECONDS)
+    batchers = [Batcher(INTERVAL_SECONDS, 1024, INTERVAL_SECONDS / 3) for _ in range(streams)]
+    waiting: list[list[float]] = [[] for _ in range(streams)]
+    queue = [(chance.random() / 3, 0, stream) for stream in range(streams)]  # (when, 0 a token or 1 a timer, whose)
+    heapq.heapify(queue)
+    free_at = busy = 0.0
+    young = tokens = batches = 0
+    while queue and queue[0][0] < seconds:
+        due, kind, stream = heapq.heappop(queue)
+        now = max(due, free_at)
+        batcher = batchers[stream]
+        if kind == 0:
+            cost = costs.token
+            had = batcher.deadline()
+            batcher.add("token", now)
+            waiting[stream].append(due)
+            heapq.heappush(queue, (due + 1 / RATE, 0, stream))
+            if had is None and (deadline := batcher.deadline()) is not None:
+                heapq.heappush(queue, (deadline, 1, stream))
+        else:
+            cost = costs.batch
+            pace.note(now - due, now)
+            batcher.interval_seconds = pace.interval_seconds
+            batcher.take(max(now, due))
+            batcher.done(now)
+            sent_at = now + cost
+            young += sum(sent_at - token_due < YOUNG_SECONDS for token_due in waiting[stream])
+            tokens += len(waiting[stream])
+            batches += 1
+            waiting[stream].clear()
+        free_at = now + cost
+        busy += cost
+    late = sum(seconds - token_due > YOUNG_SECONDS for each in waiting for token_due in each)
+    share = young / max(1, tokens + late)
+    return Simulated(streams, busy / seconds, share, pace.interval_seconds, batches / seconds)
+
+
+def capacity(costs: Costs) -> Simulated:
+    """The most streams that it keeps up with, within a fiftieth."""
+    low, high = 1, 2
+    while simulate(costs, high).keeps_up:
+        low, high = high, high * 2
+    while high - low > max(1, low // 50):
+        middle = (low + high) // 2
+        if simulate(costs, middle).keeps_up:
+            low = middle
+        else:
+            high = middle
+    return simulate(costs, low)
+
+
+def fleet(costs: Costs, viewers: int, viewers_per_stream: int) -> dict[str, Any]:
+    """What so many viewers take, with sessions spread over all processes, each half full."""
+    streams = viewers / viewers_per_stream
+    batches = streams / INTERVAL_SECONDS
+    per_stream = RATE * costs.token + (costs.batch + (viewers_per_stream - 1) * costs.viewer) / INTERVAL_SECONDS
+    per_stream += costs.stream / STREAM_SECONDS
+    processes = max(1.0, streams * per_stream / FREE_SHARE)
+    return {
+        "viewers": viewers,
+        "viewers_a_stream": viewers_per_stream,
+        "streams": round(streams),
+        "cores_for_web": round(processes),
+        "batches_per_s": round(batches),
+        "postgresqls": -int(-batches // (ROWS_PER_SECOND * FREE_SHARE)),
+        "redis_publishes_per_s": round(batches),
+        "gbit_per_s": round(viewers * (1 / INTERVAL_SECONDS * 190 + RATE * 5) * 8 / 1e9, 2),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, default=BENCHMARKS / "results", help="where capacity.json is written")
+    parser.add_argument(
+        "--costs", type=float, nargs=4, metavar=("TOKEN", "BATCH", "VIEWER", "STREAM"), help="µs, instead of measuring"
+    )
+    options = parser.parse_args()
+    if options.costs:
+        costs = Costs(*(each / 1e6 for each in options.costs))
+    else:
+        machine.pin_client()
+        uvloop: Any = importlib.import_module("uvloop")
+        costs = uvloop.run(measured())
+    rows: Sequence[dict[str, Any]] = [
+        {name: round(value * 1e6, 1) for name, value in asdict(costs).items()},
+    ]
+    print("Costs, µs of one core\n\n" + table(rows))
+    most = capacity(costs)
+    loads = [simulate(costs, round(most.streams * part)) for part in (0.25, 0.5, 0.75, 1.0, 1.2)]
+    print("One process, simulated\n\n" + table([asdict(load) for load in loads]))
+    fleets = [fleet(costs, *each) for each in FLEETS]
+    print("Fleets\n\n" + table(fleets))
+    options.results.mkdir(parents=True, exist_ok=True)
+    found = {"costs": asdict(costs), "process": [asdict(load) for load in loads], "fleets": fleets}
+    (options.results / "capacity.json").write_text(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()
