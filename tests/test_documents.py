@@ -6,6 +6,7 @@ import re
 from django.core.management import get_commands
 
 from chat import exceptions, wire
+from chat.exceptions import ChatError
 from chat.openapi import document
 from chat.prompt import Options, PromptIn
 from chat.providers.embedded import NOT_RUNNING
@@ -42,8 +43,8 @@ def test_every_field_of_a_prompt_and_every_word_of_an_event_is_in_the_wire_forma
 
 
 def test_every_refusal_is_in_the_wire_format() -> None:
-    errors = [each for each in vars(exceptions).values() if isinstance(each, type) and issubclass(each, Exception)]
-    refusals = {(str(each.status), each.code) for each in errors if hasattr(each, "code")}
+    errors = [each for each in vars(exceptions).values() if isinstance(each, type) and issubclass(each, ChatError)]
+    refusals = {(str(each.status), each.code) for each in errors}
     for source in SOURCES:
         refusals |= set(re.findall(r'(?:refuse|send_error)\([^"]*?\b(\d{3}), "(\w+)"', source))
     assert ("408", "request_timeout") in refusals
