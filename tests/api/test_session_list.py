@@ -10,10 +10,10 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from pytest_django.fixtures import Settings
 
-from chat import api, threads
+from chat import threads
 from chat.callers import Caller
 from chat.models import ChatSession, Message, Stream
-from chat.session_list import PAGE_SIZE
+from chat.session_list import PAGE_SIZE, list_sessions
 from chat.stream_state import StreamState
 from chat.threads import in_thread
 from tests.api.client import ApiClient, error_of
@@ -125,14 +125,13 @@ async def test_slow_searches_hold_nobody_else_up_and_do_not_pile_up(
 ) -> None:
     settings.CHAT_MAX_SEARCHES = 6  # more than there are threads for everything else
     found = threading.Event()
-    real = api.list_sessions
 
     def slow(caller: Caller, search: str, before: str) -> dict[str, Any]:
         if search:
             found.wait(30)
-        return real(caller, search, before)
+        return list_sessions(caller, search, before)
 
-    monkeypatch.setattr(api, "list_sessions", slow)
+    monkeypatch.setattr("chat.api.list_sessions", slow)
     searching = [asyncio.ensure_future(ada.get("/api/sessions/?search=x")) for _ in range(6)]
     try:
         await until(lambda: threads._searches.unfinished == 6)

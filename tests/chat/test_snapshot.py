@@ -200,6 +200,7 @@ async def test_older_messages_come_with_what_runs_now(talk: Conversation) -> Non
     first = await talk.ask()
     await talk.end_of(first)
     runs = await talk.ask_and_hear()
+    assert runs.stream.prompt_id is not None
     seq, older = await in_thread(read_before, talk.session_id, runs.stream.prompt_id)
     assert [each["id"] for each in older["messages"]] == [str(first.stream.prompt_id), str(first.stream.message_id)]
     ids = {"stream_id": str(runs.stream.id), "message_id": str(runs.stream.message_id)}

@@ -97,6 +97,7 @@ async def test_a_turn_begins_when_all_before_it_have_ended(talk: Conversation) -
     await end(first)
     begun = await begin(second)
     assert begun is not None
+    assert begun.stream is not None
     assert (begun.stream.state, begun.ended) == ("thinking", [])
 
 
@@ -125,10 +126,12 @@ async def test_a_stream_told_to_stop_while_it_waited_ends_instead_of_beginning(t
     await end(first, Outcome(EndReason.INTERRUPTED))
     begun = await begin(second)
     assert begun is not None
+    assert begun.stream is not None
     assert begun.stream.reason == "interrupted"
     assert [stream.id for stream in begun.ended] == [second.stream.id]
     begun = await begin(third)
     assert begun is not None
+    assert begun.stream is not None
     assert begun.stream.reason == ""
 
 
@@ -138,6 +141,7 @@ async def test_beginning_what_has_ended_elsewhere_ends_nothing_again(talk: Conve
     await end(second, Outcome(EndReason.STOPPED))
     begun = await begin(second)
     assert begun is not None
+    assert begun.stream is not None
     assert (begun.stream.reason, begun.ended) == ("stopped", [])
 
 
