@@ -37,7 +37,7 @@ class _Gathered(Collector):
 
 @require_safe
 async def metrics(request: HttpRequest) -> HttpResponse:
-    """Gathered on the loop, in half a millisecond, so that the numbers belong together; written out on a thread."""
+    """Gathered on the loop, in 0.6 ms, so that the numbers belong together; written out on a thread."""
     if refused := _refused(request):
         return refused
     viewers = bus.current().hub.viewers if bus.exists() else 0

@@ -58,6 +58,10 @@ async def live_again(viewer: Viewer, timeout_seconds: float) -> None:
     await viewer.until(lambda viewer: len(viewer.events) > now + 9 and smooth(viewer), timeout_seconds)
 
 
+async def layer_errors(server: Server) -> float:
+    return (await scrape(server.url))("jarvis_layer_errors_total")
+
+
 async def late(*servers: Server) -> list[float]:
     """How often the loop of each process was more than 250 ms late, by its own account."""
     return [(await scrape(server.url)).late("0.25") for server in servers]
@@ -88,13 +92,14 @@ async def test_f07_redis_gone(grown: Cluster, scenes: Scenes, redis_server: Redi
     """It is killed, and comes back empty after 15 s: viewers are late meanwhile, not wrong."""
     all_scenes, a, b = await watched(scenes, grown)
     other = all_scenes[-1].viewers[1]
-    since, late_before = other.events[-1].at, await late(a, b)
+    since, late_before, errors_before = other.events[-1].at, await late(a, b), await layer_errors(a)
     await asyncio.to_thread(redis_server.kill)
     try:
         slowest = asyncio.create_task(slowest_answer(all_scenes[0], a, other, since + AWAY_SECONDS))
         await seen_after(other, since + AWAY_SECONDS)
         assert largest_gap(other, since) < 3.5
         assert await slowest < 1
+        assert await layer_errors(a) > errors_before
     finally:
         await asyncio.to_thread(redis_server.start)
     await live_again(other, 8)

@@ -24,6 +24,8 @@ def test_the_settings_as_they_are_pass() -> None:
         ("LOG_FORMAT", "xml", "jarvis.E002"),
         ("PORT", 65536, "jarvis.E003"),
         ("PORT", -1, "jarvis.E003"),
+        ("METRICS_PORT", 65536, "jarvis.E009"),
+        ("METRICS_PORT", -1, "jarvis.E009"),
     ],
 )
 def test_a_wrong_value_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: object, expected: str) -> None:
