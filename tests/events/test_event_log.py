@@ -668,13 +668,16 @@ async def test_the_write_ahead_log_stays_bounded_under_writers_that_never_pause(
     monkeypatch.setattr(log_writer, "_CHECKPOINT_CHANGES", 100)
     monkeypatch.setattr(log_writer, "_WAL_FRAMES", 300)
 
-    async def write(session_id: UUID) -> None:
+    async def write(session_id: UUID) -> int:
+        count = 0
         while len(frames) < 100:
             await log.append(session_id, [entry("x" * 500)])
+            count += 1
+        return count
 
-    await asyncio.gather(*(write(uuid4()) for _ in range(20)))
+    written = sum(await asyncio.gather(*(write(uuid4()) for _ in range(20))))
     assert max(frames) > 300  # the bound was reached
-    assert max(frames) < 4_000
+    assert max(frames) < written  # each event makes about three; how many come within one checkpoint depends
 
 
 # --- several logs ---
