@@ -74,7 +74,9 @@ async def test_while_the_prompt_is_being_accepted(site: Site) -> None:
             line.fields["reason"] for line in lines if "reason" in line.fields and line.fields["session"] == session
         }
         assert reasons <= {"disconnected", "interrupted"}
-        assert (await client.session(session))["active_stream"] is None
+        async with asyncio.timeout(10):  # the last of them may have been taken up since
+            while (await client.session(session))["active_stream"] is not None:
+                pass
 
 
 def ask_and_leave(site: Site, session: str, credentials: dict[str, str]) -> None:
