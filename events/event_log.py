@@ -44,9 +44,9 @@ class EventLog:
     ) -> int | None:
         """The seq of the last entry, or None: refused, the turn is not the session's current one.
 
-        Raises StorageUnavailable after `EVENTS_STORAGE_TIMEOUT_SECONDS`. Nothing of it is written then, unless the
-        database went at the COMMIT and cannot be asked. Who would write it again gives `on_doubt`, which is called
-        (once) instead: this goes on waiting until it is known.
+        Raises StorageUnavailable after `EVENTS_STORAGE_TIMEOUT_SECONDS`. Nothing of it is written then, unless it is
+        being written at that moment. Who would write it again gives `on_doubt`, which is called (once) instead: this
+        goes on waiting until it is known.
         """
         last: int | None = await self._submit(Append(session_id, entries, turn), None, on_doubt)
         return last

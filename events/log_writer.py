@@ -28,6 +28,8 @@ _JOBS_PER_COMMIT = 2_000  # bounds one transaction; at 1,000 streams a commit ca
 _RETRY_SECONDS = 0.1
 _APART_SECONDS = 1.0  # for trying one by one what failed together; locks are waited for, so that may take long
 _LEAST_SECONDS = 1.0  # for an attempt to write, however late it comes
+_DOUBT_SECONDS = 1.0  # for an attempt that is on its way to end: then it is known whether that is written
+_LOOK_SECONDS = 0.2  # who is late is told so much later at most
 _ASK_SECONDS = 5.0  # for the database to say what became of a commit; connecting may take three of them
 _CHECKPOINT_CHANGES = 1_000  # commits and events; one event changes about three frames (pages) of SQLite's WAL
 _WAL_FRAMES = 8_000  # 32 MiB
@@ -41,6 +43,7 @@ class LogWriter:
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[Job] = deque()
         self._in_hand: list[Job] = []
+        self._in_flight: list[Job] = []  # of those: it is not known whether they are written
         self._wake = asyncio.Event()
         self._closed = False
         self._gives_up_at = inf
@@ -51,6 +54,7 @@ class LogWriter:
         self._thread = LogThreads(1, "event-log-writer")
         self._checkpointer = LogThreads(1, "event-log-checkpoint")
         self._task = self._loop.create_task(self._write())
+        self._watch = self._loop.create_task(self._tell_the_late())
 
     def submit(self, job: Job) -> None:
         """Written in the order of submission. Raises BusClosed."""
@@ -66,6 +70,7 @@ class LogWriter:
         self._deadline.bring_forward(CLOSE_SECONDS)
         self._wake.set()
         await self._task
+        self._watch.cancel()
         if self._checkpointing is not None:
             await asyncio.wait([self._checkpointing], timeout=CLOSE_SECONDS)
         await asyncio.gather(self._thread.aclose(), self._checkpointer.aclose())
@@ -78,7 +83,7 @@ class LogWriter:
             while left or self._waiting:
                 more = min(len(self._waiting), _JOBS_PER_COMMIT)
                 jobs = left + [self._waiting.popleft() for _ in range(more)]
-                left = await self._commit([job for job in jobs if not job.over])
+                left = self._in_hand = await self._commit([job for job in jobs if not job.over])
                 if left:
                     await asyncio.sleep(_RETRY_SECONDS)
 
@@ -119,22 +124,30 @@ class LogWriter:
         job.refuse(StorageUnavailable())
         return True
 
-    def _is_late(self, job: Job) -> bool:
-        return self._loop.time() >= min(job.deadline, self._gives_up_at)
+    def _is_late(self, job: Job, seconds: float = 0.0) -> bool:
+        return self._loop.time() >= min(job.deadline, self._gives_up_at) + seconds
 
     async def _attempt(self, jobs: list[Job]) -> Exception | None:
         if not jobs:
             return None
+        self._in_flight = jobs
+        try:
+            return await self._attempt_in_flight(jobs)
+        finally:
+            self._in_flight = []
+
+    async def _attempt_in_flight(self, jobs: list[Job]) -> Exception | None:
         left = min(min(job.deadline for job in jobs), self._gives_up_at) - self._loop.time()
         try:
             committed = await self._on_writer(left, _timed_commit, jobs)
         except OutcomeUnknown as unknown:
             metrics.commit_failures.add()
-            if not await self._has_committed(unknown.transaction_id, jobs):
+            if not await self._has_committed(unknown.transaction_id):
                 return cast(Exception, unknown.__cause__)
             committed = unknown.committed
         except Exception as error:
             metrics.commit_failures.add()
+            logger.debug("commit_failed", err=repr(error))
             return error
         metrics.events.add(len(committed))
         if committed:
@@ -154,19 +167,13 @@ class LogWriter:
         self._deadline = Deadline(max(seconds, _LEAST_SECONDS))
         return await self._thread.run(self._deadline, function, *arguments)
 
-    async def _has_committed(self, transaction_id: str, jobs: list[Job]) -> bool:
+    async def _has_committed(self, transaction_id: str) -> bool:
         """As long as that is not known nothing is written: who is told meanwhile that it is late might write it twice.
 
         False too if this process ends before; then it writes nothing any more.
         """
         asked = False
         while True:
-            for job in jobs:
-                if self._is_late(job):
-                    job.doubt()
-            for job in (*self._in_hand, *self._waiting):
-                if job not in jobs and not job.over and self._is_late(job):
-                    job.refuse(StorageUnavailable())
             try:
                 committed = await self._on_writer(_ASK_SECONDS, has_committed, transaction_id)
             except Exception:
@@ -180,6 +187,23 @@ class LogWriter:
             if self._loop.time() >= self._gives_up_at:
                 return False
             await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _tell_the_late(self) -> None:
+        """Whoever has waited long enough is told so, whatever the writer waits for."""
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            in_flight = set(self._in_flight)
+            late = [job for job in (*self._in_hand, *self._waiting) if not job.over and self._is_late(job)]
+            for job in late:
+                try:
+                    if job in in_flight:
+                        if self._is_late(job, _DOUBT_SECONDS):
+                            job.doubt()
+                    elif not job.future.done():
+                        logger.error("event_log_unavailable", err="not tried in time")
+                        job.refuse(StorageUnavailable())
+                except Exception:
+                    logger.exception("event_log_doubt_failed")
 
     async def _checkpoint(self) -> None:
         """Commits go on meanwhile, but SQLite begins its WAL anew only after a checkpoint that left nothing. So once

@@ -115,13 +115,13 @@ async def test_the_database_says_what_became_of_a_commit_whose_answer_was_lost(c
 from uuid import uuid4
 from django.db import transaction
 from events.log_transaction import LogTransaction
-from events.log_writing import _has_committed, _transaction_id
+from events.commit_outcome import has_committed, transaction_id
 for undone in (False, True):
     with transaction.atomic():
         LogTransaction().open_turn(uuid4(), 1)
-        transaction_id = _transaction_id()
+        found = transaction_id()
         transaction.set_rollback(undone)
-    print(_has_committed(transaction_id))
+    print(has_committed(found))
 """
     printed = await cluster.manage("shell", "-v", "0", "-c", code)
     assert [word for word in printed.split() if word in ("True", "False")] == ["True", "False"]

@@ -357,7 +357,7 @@ async def test_the_check_ends_without_a_word_when_the_log_is_closed(
     await viewer.join()
     before = len(asyncio.all_tasks())
     await bus.log.aclose()
-    await until(lambda: len(asyncio.all_tasks()) == before - 2)  # the log's writer, and the check
+    await until(lambda: len(asyncio.all_tasks()) == before - 3)  # the log's two, and the check
     await asyncio.sleep(0)  # so that the hub has let go of it
     gc.collect()
     assert complaints == []
