@@ -1,7 +1,7 @@
 """A user is deleted, and all that is theirs with them, whatever runs or waits at that moment."""
 
 import pytest
-from asgiref.sync import sync_to_async
+from channels.db import database_sync_to_async
 from django.contrib.auth.models import User
 from pytest_django.fixtures import Settings
 
@@ -22,7 +22,7 @@ async def owner_of(talk: Conversation) -> User:
 
 async def delete(user: User) -> None:
     """As the admin does."""
-    await sync_to_async(user.delete)()
+    await database_sync_to_async(user.delete)()
 
 
 @pytest.mark.parametrize("script", [SILENT, FOREVER])

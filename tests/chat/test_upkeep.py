@@ -1,8 +1,9 @@
 """Who stays away is forgotten. What else is bounded is proven on both databases, in `tests/cluster/test_upkeep.py`."""
 
 from datetime import timedelta
+from uuid import UUID
 
-from asgiref.sync import sync_to_async
+from channels.db import database_sync_to_async
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.test import Client
@@ -38,19 +39,21 @@ async def test_browsers_that_stay_away_are_forgotten_with_their_chats(
     spine: None, settings: Settings, logs: Logs
 ) -> None:
     settings.EVENTS_RETENTION_SECONDS = 1e-6
-    away, comes, has_account = [await sync_to_async(each)() for each in (visited, visited, logged_in)]
-    await sync_to_async(stay_away)(away, has_account)
+    away, comes, has_account = [await database_sync_to_async(each)() for each in (visited, visited, logged_in)]
+    await database_sync_to_async(stay_away)(away, has_account)
     gone = await upkeep.tidy()
     assert (gone["browsers"], gone["sessions"]) == (2, 1)
-    left = await sync_to_async(lambda: {(each.user_id, each.anonymous_id) for each in ChatSession.objects.all()})()
-    known = await sync_to_async(lambda: comes.session["anonymous_id"])()
+    left = await database_sync_to_async(
+        lambda: {(each.user_id, each.anonymous_id) for each in ChatSession.objects.all()}
+    )()
+    known = await database_sync_to_async(lambda: comes.session["anonymous_id"])()
     assert {anonymous_id and anonymous_id.hex for _, anonymous_id in left} == {known, None}
-    assert await sync_to_async(Session.objects.count)() == 1
+    assert await database_sync_to_async(Session.objects.count)() == 1
 
 
 async def test_they_are_forgotten_a_few_at_a_time_until_none_is_left(spine: None) -> None:
     expired = timezone.now() - timedelta(days=1)
     many = [Session(session_key=f"k{n:09}", session_data="", expire_date=expired) for n in range(450)]
-    await sync_to_async(Session.objects.bulk_create)(many)
+    await database_sync_to_async(Session.objects.bulk_create)(many)
     assert (await upkeep.tidy())["browsers"] == 450
-    assert not await sync_to_async(Session.objects.exists)()
+    assert not await database_sync_to_async(Session.objects.exists)()
