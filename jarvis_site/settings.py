@@ -52,9 +52,7 @@ def _number(name: str, kind: type[Number], default: Number) -> Number:
     try:
         return kind(text)
     except ValueError:
-        raise ImproperlyConfigured(
-            f"{name}={text!r} is not a number: give one, or leave it out for {default}"
-        ) from None
+        raise ImproperlyConfigured(f"{name}={text!r} is no number: give one, or leave it out for {default}") from None
 
 
 def _boolean(name: str, default: bool) -> bool:
