@@ -7,7 +7,6 @@ figure by trial. From there on it is arithmetic. `--costs` simulates with costs 
 """
 
 import argparse
-import asyncio
 import heapq
 import importlib
 import json
