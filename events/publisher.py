@@ -14,6 +14,7 @@ from uuid import UUID
 import structlog
 
 from events import metrics
+from events.alarm import Alarm
 from events.conf import conf
 from events.core.batching import Batch, Batcher
 from events.core.pace import Pace
@@ -76,9 +77,7 @@ class BatchingPublisher:
         self._left: Batch | None = None
         self._broken = self._closing = self._finishing = False
         self._end_in_doubt: Callable[[], None] = lambda: None  # nobody waits for the end yet
-        self._waiter: asyncio.Future[None] | None = None
-        self._deadline: float | None = None
-        self._timer: asyncio.TimerHandle | None = None  # of the task that sleeps until the deadline
+        self._alarm = Alarm()
         self._sent = asyncio.Event()
         self._logger = logger.bind(request_id=str(stream_id))
         self._task = self._loop.create_task(self._flush())
@@ -94,10 +93,10 @@ class BatchingPublisher:
             self._first, self._before_first = self._before_first(), None
         self._batcher.add(text, self._loop.time())
         if self._batcher.immediate:
-            self._wake()
-        elif self._deadline is None and self._waiter is not None:
-            self._deadline = self._batcher.deadline()
-            self._set_timer()
+            self._alarm.ring()
+        elif self._alarm.unset and (deadline := self._batcher.deadline()) is not None:
+            self._alarm.set(deadline)
+            self._logger.debug("flush_scheduled")
 
     async def room(self) -> None:
         """Returns when less waits than `EVENTS_MAX_PENDING_BYTES`, or nothing more can be sent."""
@@ -108,7 +107,7 @@ class BatchingPublisher:
         self._others += entries
         self._published += len(entries)
         mine = self._published
-        self._wake()
+        self._alarm.ring()
         await self._until(lambda: self._others_sent >= mine)
 
     async def finish(self, line: str, work: Last[T], on_doubt: Callable[[], None]) -> T:
@@ -152,16 +151,14 @@ class BatchingPublisher:
 
     async def _flush(self) -> None:
         while not self._broken and (self._others or not self._closing):
-            self._deadline = self._batcher.deadline()
-            now = self._loop.time()
+            deadline, now = self._batcher.deadline(), self._loop.time()
             if not self._others:
-                if self._deadline is None or self._deadline > now + _TIMER_EARLY_SECONDS:
-                    await self._sleep()
+                if deadline is None or deadline > now + _TIMER_EARLY_SECONDS:
+                    await self._sleep(deadline)
                     continue
-                now = max(now, self._deadline)  # else the next one would be due a tick too early
+                now = max(now, deadline)  # else the next one would be due a tick too early
             if self._batcher.immediate:
                 self._logger.debug("flush_immediate", size=self._batcher.pending_bytes)
-            self._deadline = None
             others, self._others = self._others, []
             batch = self._batcher.take(now)
             await self._append(batch, others)
@@ -170,22 +167,14 @@ class BatchingPublisher:
             self._others_sent += len(others)
             self._sent.set()
 
-    async def _sleep(self) -> None:
-        """Until the deadline, also one that comes while it sleeps, or until it is woken."""
-        self._waiter = self._loop.create_future()
-        self._set_timer()
-        try:
-            await self._waiter
-            if self._deadline is not None and (now := self._loop.time()) > self._deadline:
-                self._pace.note(now - self._deadline, now)
-                self._batcher.interval_seconds = self._pace.interval_seconds
-        finally:
-            self._waiter = None
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
-                if self._closing:
-                    self._logger.debug("flush_cancelled")
+    async def _sleep(self, deadline: float | None) -> None:
+        if deadline is not None:
+            self._logger.debug("flush_scheduled")
+        if late_seconds := await self._alarm.sleep(deadline):
+            self._pace.note(late_seconds, self._loop.time())
+            self._batcher.interval_seconds = self._pace.interval_seconds
+        elif self._closing and self._alarm.at is not None:
+            self._logger.debug("flush_cancelled")
 
     async def _append(self, batch: Batch | None, others: Sequence[Entry]) -> None:
         """What fails keeps the batch for `finish`; a refused turn drops it: it must not be seen."""
@@ -249,15 +238,6 @@ class BatchingPublisher:
     async def _close(self) -> None:
         if not self._closing:
             self._closing = True
-            self._wake()
+            self._alarm.ring()
             self._logger.info("cleanup_flush_task")
         await asyncio.wait([self._task])  # not `await self._task`: cancelling that would cancel the flush in flight
-
-    def _set_timer(self) -> None:
-        if self._deadline is not None:
-            self._timer = self._loop.call_at(self._deadline, self._wake)
-            self._logger.debug("flush_scheduled")
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
