@@ -1,5 +1,7 @@
 """Reads a model's answer into a stream's publisher."""
 
+import asyncio
+from collections.abc import Callable
 from contextlib import aclosing
 
 from django.conf import settings
@@ -10,16 +12,25 @@ from chat.models import Message, Stream
 from chat.newest import newest
 from chat.providers import get_provider
 from chat.providers.base import ContextExceeded, Finish, Loading, ModelMessage, ModelRequest, ProviderError
-from chat.stream_state import StreamState
+from chat.stream_state import EndReason, StreamState
 from chat.threads import in_thread
 from events.publisher import BatchingPublisher
 
 _CHARACTERS_PER_TOKEN = 10  # at most, as `history.py` estimates: no more of them can fit
 
 
-async def read_model(stream: Stream, publisher: BatchingPublisher) -> Finish:
-    """How the model ended. Raises ProviderError; cancelled, it closes the connection to the model at once."""
-    messages = choose(await in_thread(_history, stream), settings.CHAT_SYSTEM_PROMPT, settings.CHAT_CONTEXT_TOKENS)
+async def read_model(
+    stream: Stream, publisher: BatchingPublisher, told_to_stop: Callable[[EndReason], object]
+) -> Finish:
+    """How the model ended. Raises ProviderError; cancelled, it closes the connection to the model at once.
+
+    `told_to_stop` is called, and cancels this, if somebody asked for it before this process listened for that.
+    """
+    history, stop_requested = await in_thread(_history, stream)
+    if stop_requested:
+        told_to_stop(EndReason(stop_requested))
+        await asyncio.sleep(0)  # where the cancellation comes
+    messages = choose(history, settings.CHAT_SYSTEM_PROMPT, settings.CHAT_CONTEXT_TOKENS)
     try:
         return await _read(stream, publisher, messages)
     except ContextExceeded:
@@ -52,8 +63,9 @@ async def _read(stream: Stream, publisher: BatchingPublisher, messages: tuple[Mo
     raise AssertionError("A provider ends with Finish or an error.")
 
 
-def _history(stream: Stream) -> list[ModelMessage]:
+def _history(stream: Stream) -> tuple[list[ModelMessage], str]:
+    stop_requested = Stream.objects.filter(id=stream.id).values_list("stop_requested", flat=True).first()
     announced = Message.objects.filter(session_id=stream.session_id, seq__isnull=False, position__lte=2 * stream.turn)
     fitting = newest(announced, _CHARACTERS_PER_TOKEN * settings.CHAT_CONTEXT_TOKENS)
     rows = list(fitting.values_list("role", "text"))  # 200 objects would cost 2 ms
-    return [ModelMessage(role, text) for role, text in reversed(rows)]
+    return [ModelMessage(role, text) for role, text in reversed(rows)], stop_requested or ""

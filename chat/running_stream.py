@@ -165,7 +165,7 @@ class RunningStream:
         await end_answer(self._bus, self.stream, publisher, replace(outcome, duration_seconds=self._seconds()))
 
     async def _read(self, publisher: BatchingPublisher) -> Outcome:
-        self._reading = self._loop.create_task(read_model(self.stream, publisher))
+        self._reading = self._loop.create_task(read_model(self.stream, publisher, self.stop))
         if self._stop_reason is not None or self._trouble:
             self._reading.cancel()
         try:
@@ -191,8 +191,7 @@ class RunningStream:
         self._speaks = True
         seconds = self._seconds()
         metrics.first_token_seconds.observe(seconds)
-        stop_soon = lambda reason: self._loop.call_soon_threadsafe(self.stop, reason)  # noqa: E731
-        return turns.first_token(self.stream, seconds, stop_soon)
+        return turns.first_token(self.stream, seconds)
 
     def _in_trouble(self, error: StorageUnavailable | None) -> None:
         """The log refused the turn (`error` None): another process has ended this stream. Or it cannot be written."""

@@ -20,7 +20,6 @@ from chat.idempotency import claim, claimed
 from chat.models import ChatSession, Message, Stream
 from chat.prompt import PromptRequest
 from chat.stream_state import ENDED, NEXT, UNFINISHED, EndReason, StreamState, end_state
-from events.log_reading import key_of
 from events.log_transaction import Entry, LogTransaction
 
 _ENDING = (
@@ -116,23 +115,13 @@ def begin(log: LogTransaction, stream_id: UUID, *, force: bool) -> Begun | None:
     return begun
 
 
-def first_token(
-    stream: Stream, seconds: float, told_to_stop: Callable[[EndReason], object] = lambda _: None
-) -> Callable[[LogTransaction], Sequence[Entry]]:
-    """What is stored with the first batch: the state, the time, and the status that goes before the text.
-
-    `told_to_stop` is called, on the writer thread, if somebody asked for it before this process listened for that.
-    """
+def first_token(stream: Stream, seconds: float) -> Callable[[LogTransaction], Sequence[Entry]]:
+    """What is stored with the first batch: the state, the time, and the status that goes before the text."""
 
     def work(log: LogTransaction) -> Sequence[Entry]:
-        with connection.cursor() as cursor:  # Django's update returns nothing, and would need a query behind it
-            cursor.execute(
-                "UPDATE chat_stream SET state = %s, first_token_seconds = %s WHERE id = %s AND state = %s"
-                " RETURNING stop_requested",
-                [StreamState.STREAMING.value, seconds, key_of(stream.id), StreamState.THINKING.value],
-            )
-            if (row := cursor.fetchone()) and row[0]:
-                told_to_stop(EndReason(row[0]))
+        Stream.objects.filter(id=stream.id, state=StreamState.THINKING).update(
+            state=StreamState.STREAMING, first_token_seconds=seconds
+        )
         return [wire.status(stream, StreamState.STREAMING)]
 
     return work

@@ -91,13 +91,22 @@ async def test_stop_before_the_model_is_asked(talk: Conversation, monkeypatch: p
     assert talk.history.kinds() == ["thinking", "prompt", "end"]
 
 
-async def test_a_stop_from_elsewhere_that_came_before_anybody_listened_is_found_with_the_first_token(
-    talk: Conversation, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("prompt", [SILENT, FOREVER])
+async def test_a_stop_from_elsewhere_that_came_before_anybody_listened_is_found_before_the_model_is_asked(
+    talk: Conversation, monkeypatch: pytest.MonkeyPatch, prompt: str
 ) -> None:
+    hub = bus.current().hub
+    join = hub.join
+
+    async def stop_elsewhere_and_join(stream: RunningStream) -> None:
+        await bus.current().transaction(lambda log: turns.request_stop(talk.session_id, None, EndReason.STOPPED))
+        await join(stream)
+
     monkeypatch.setattr(leases, "RENEW_SECONDS", 1e9)
-    accepted = await talk.ask("scripted:?first_delay=0.2&tokens=1000000&rate=100")
-    await bus.current().transaction(lambda log: turns.request_stop(talk.session_id, None, EndReason.STOPPED))
+    monkeypatch.setattr(hub, "join", stop_elsewhere_and_join)
+    accepted = await talk.ask(prompt)
     assert await talk.end_of(accepted) == "stopped"
+    assert talk.history.kinds() == ["thinking", "prompt", "end"]
 
 
 async def test_stop_in_mid_stream_keeps_every_token_that_came(talk: Conversation) -> None:
