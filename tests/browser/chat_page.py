@@ -39,6 +39,17 @@ class ChatPage:
     async def at_the_end(self) -> bool:
         return bool(await self.transcript.evaluate("(box) => box.scrollHeight - box.scrollTop - box.clientHeight < 5"))
 
+    async def has_come_to_rest(self) -> None:
+        """Away from the end, after the gliding that a key begins."""
+        await self.transcript.evaluate(
+            """async (box) => {
+                const frame = () => new Promise(requestAnimationFrame);
+                const end = box.scrollHeight - box.clientHeight;
+                while (end - box.scrollTop < 5) await frame();
+                for (let before = -1; before !== box.scrollTop; await frame()) before = box.scrollTop;
+            }"""
+        )
+
     async def scroll_up(self) -> None:
         await self.transcript.hover()
         await self.page.mouse.wheel(0, -400)

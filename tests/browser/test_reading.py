@@ -40,6 +40,7 @@ async def test_scrolling_down_to_the_end_follows_again(served: str, model: Model
     await expect(chat.texts).to_contain_text("Paragraph 39")
     await chat.transcript.press("PageUp")
     await expect(chat.jump).to_be_visible()
+    await chat.has_come_to_rest()  # who presses End before anything has moved has nothing to arrive at
     await chat.transcript.press("End")
     await expect(chat.jump).to_be_hidden()
     speech.say("The end.", PARAGRAPHS).end()
