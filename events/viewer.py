@@ -6,7 +6,7 @@ before a newer one the gap is read from the log. The queue may overflow: then it
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import NamedTuple
 from uuid import UUID
@@ -43,6 +43,8 @@ class Viewer:
         self.gaps = 0
         self.signals: deque[Signal] = deque(maxlen=SIGNALS)  # not looked at yet, the newest
         self.hub = hub
+        # Takes the very next event while somebody waits in `next`, who then need not be woken; False: it does not.
+        self.sink: Callable[[Event, bytes], bool] | None = None
         self._log = log
         self._cursor = Cursor(after)
         self._queue: deque[Delivered] = deque()
@@ -102,6 +104,9 @@ class Viewer:
     # --- told by the hub ---
 
     def on_event(self, event: Event, frame: bytes) -> None:
+        if self.sink is not None and self._is_idle and event.seq == self.cursor_seq + 1 and self.sink(event, frame):
+            self._cursor = Cursor(event.seq)
+            return
         self._queue.append(Delivered(event, frame))
         self._queued_bytes += len(frame)
         if len(self._queue) > QUEUE_EVENTS or self._queued_bytes > self._max_queued_bytes:
@@ -118,6 +123,11 @@ class Viewer:
         self._look()
 
     # --- inside ---
+
+    @property
+    def _is_idle(self) -> bool:
+        """Whether somebody waits in `next` and all that came before has been given out."""
+        return self._waiter is not None and not self._waiter.done() and not self._queue
 
     def _forget_queue(self) -> None:
         self._queue.clear()

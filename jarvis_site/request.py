@@ -49,6 +49,13 @@ class Request(WebRequest):
         else:
             self.write(data)  # Twisted's: sends the headers first, and nothing but them for HEAD
 
+    def write_at_once(self, data: bytes) -> bool:
+        """A part of a body that is being sent in chunks; False, and nothing is written, if that would have to wait."""
+        if self.is_over or not (self.startedWriting and self.chunked and self.channel.writable.is_set()):
+            return False
+        self.write_body(data)
+        return True
+
     def abort(self) -> None:
         """Breaks the response off, so that its client sees that it is not whole; what was written still goes out.
 

@@ -23,6 +23,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
 from twisted.logger import FilteringLogObserver, LogLevel, LogLevelFilterPredicate, STDLibLogObserver, globalLogBeginner
 
+from events.consumers import WRITE
 from jarvis_site.asgi.response_guard import ABORT
 from jarvis_site.connection import Connection
 from jarvis_site.drain import drain, start
@@ -125,7 +126,8 @@ class Server(DaphneServer):
             self._all_closed.set()
 
     def create_application(self, protocol: Request, scope: dict[str, Any]) -> Any:
-        return super().create_application(protocol, {**scope, "extensions": {ABORT: protocol.abort}})
+        extensions = {ABORT: protocol.abort, WRITE: protocol.write_at_once}
+        return super().create_application(protocol, {**scope, "extensions": extensions})
 
     async def handle_reply(self, protocol: Request, message: dict[str, Any]) -> None:
         """The application's `send`: returns when the transport has room again; nothing happens once all is over.

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+from events.consumers import WRITE
 from events.core.sse import Decoder, Frame
 from tests.events.conftest import until
 
@@ -12,6 +13,8 @@ SCOPE = {"type": "http", "method": "GET", "path": "/", "headers": [], "query_str
 class Connection:
     """A client that has sent its request. What comes after the last body is an error, as it is to a server."""
 
+    writes_at_once = False  # whether its server can write without being awaited
+
     def __init__(self, consumer: Any, *bodies: bytes, complete: bool = True) -> None:
         self.status: int | None = None
         self.headers: dict[bytes, bytes] = {}
@@ -19,11 +22,14 @@ class Connection:
         self.finished = False
         self.reads = asyncio.Event()  # cleared, the client takes nothing, and the server makes the sender wait
         self.reads.set()
+        self.at_once = 0  # parts that were written so
         self._from_client: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         for number, body in enumerate(bodies or [b""], 1):
             more = not complete or number < len(bodies)
             self._from_client.put_nowait({"type": "http.request", "body": body, "more_body": more})
-        self.app = asyncio.ensure_future(consumer(SCOPE, self._from_client.get, self._send))
+        extensions = {WRITE: self._write} if self.writes_at_once else {}
+        scope = {**SCOPE, "extensions": extensions}
+        self.app = asyncio.ensure_future(consumer(scope, self._from_client.get, self._send))
 
     @property
     def frames(self) -> list[Frame]:
@@ -43,6 +49,15 @@ class Connection:
         """Waits for the end of the application; raises what it raised."""
         async with asyncio.timeout(5):
             await self.app
+
+    def _write(self, data: bytes) -> bool:
+        assert not self.finished, f"after the last body: {data!r}"
+        assert self.status is not None, "a body before the headers"
+        if not self.reads.is_set():
+            return False
+        self.body += data
+        self.at_once += 1
+        return True
 
     async def _send(self, message: dict[str, Any]) -> None:
         assert not self.finished, f"after the last body: {message}"

@@ -25,6 +25,11 @@ from tests.events.asgi_connection import Connection
 from tests.events.conftest import entry, until
 
 
+@pytest.fixture(autouse=True, params=[False, True], ids=["awaited", "at once"])
+def _server(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Connection, "writes_at_once", request.param)
+
+
 class Failure(Exception):
     pass
 
@@ -324,6 +329,23 @@ async def test_after_so_many_bytes_the_response_ends_between_two_events_and_the_
         assert 1000 <= len(connection.body) < 1500
         seqs += [int(frame.id or 0) for frame in connection.frames]
     assert seqs == list(range(1, len(seqs) + 1))
+
+
+async def test_what_comes_piece_by_piece_counts_towards_the_limit_however_it_is_written(
+    hub: Hub, bus: EventBus, session_id: UUID, settings: Settings
+) -> None:
+    settings.EVENTS_MAX_CONNECTION_BYTES = 500
+    connection = Connection(Following(bus, session_id))
+    await until(lambda: connection.status == 200)
+    count = 0
+    while not connection.finished:
+        count += 1
+        await bus.log.append(session_id, [entry("x" * 20)])
+        await until(lambda: connection.finished or len(connection.frames) == count)  # noqa: B023
+    await connection.ended()
+    assert [frame.id for frame in connection.frames] == [str(seq) for seq in range(1, len(connection.frames) + 1)]
+    assert 500 <= len(connection.body) < 700
+    assert bool(connection.at_once) == Connection.writes_at_once
 
 
 async def test_after_so_many_seconds_the_response_ends(

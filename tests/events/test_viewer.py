@@ -98,6 +98,44 @@ async def test_what_is_stored_comes_first_in_pages(log: StoredLog) -> None:
     assert viewer.cursor_seq == 7
 
 
+class Sink:
+    def __init__(self, viewer: Viewer, *, takes: bool = True) -> None:
+        self.takes = takes
+        self.asked: list[int] = []
+        viewer.sink = self
+
+    def __call__(self, event: Event, frame: bytes) -> bool:
+        assert frame == encode(event)
+        self.asked.append(event.seq)
+        return self.takes
+
+
+async def test_who_waits_is_not_woken_for_what_the_sink_takes(log: StoredLog) -> None:
+    viewer = await up_to_date(log, 4)
+    sink = Sink(viewer)
+    task = await waiting(viewer)
+    tell(viewer, 5, 6)
+    assert (sink.asked, viewer.cursor_seq) == ([5, 6], 6)
+    sink.takes = False
+    tell(viewer, 7, 8)
+    assert sink.asked == [5, 6, 7]
+    assert [event.seq for event, _ in cast(Sequence[tuple[Event, bytes]], await task)] == [7, 8]
+    assert log.reads == 0
+
+
+async def test_a_sink_is_asked_only_for_the_very_next_while_somebody_waits_for_it(log: StoredLog) -> None:
+    viewer = await up_to_date(log, 4)
+    sink = Sink(viewer)
+    tell(viewer, 5)  # nobody waits
+    assert await given(viewer) == [5]
+    task = await waiting(viewer)
+    log.head = 7
+    tell(viewer, 7)  # 6 is missing
+    tell(viewer, 8)  # and now the other one waits before it
+    await task
+    assert sink.asked == []
+
+
 async def test_what_is_told_comes_without_a_look_at_the_log(log: StoredLog) -> None:
     viewer = await up_to_date(log, 4)
     tell(viewer, 5, 6)
