@@ -8,6 +8,8 @@ PYTHON := $(VENV)/bin/python
 PIP := $(PYTHON) -m pip install -qq --disable-pip-version-check --no-input
 BENCH := .venv-bench
 UV_VERSION := 0.13.9
+# Most tests wait most of the time. Each file stays whole: its tests share servers. ARGS="-n 0" runs one after the other.
+SIDE_BY_SIDE := -n 3 --dist loadfile --no-loadscope-reorder
 # Tests and checks leave alone what `make run` keeps in var/.
 test test-quick faults check: export JARVIS_DATA_DIR := $(CURDIR)/$(VENV)/test-data
 
@@ -27,14 +29,14 @@ cluster: install  ## Start two web processes, Redis, PostgreSQL and the model be
 
 test: $(VENV)/installed-dev  ## Run all tests (ARGS="-k name" for some)
 	@setup/debian-packages redis-server postgresql nginx chromium fonts-dejavu curl nftables iproute2 faketime
-	@$(PYTHON) -m pytest $(ARGS)
+	@$(PYTHON) -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 test-quick: $(VENV)/installed-dev  ## Run the tests that need no services, in under a minute
-	@$(PYTHON) -m pytest -m "not services" $(ARGS)
+	@$(PYTHON) -m pytest $(SIDE_BY_SIDE) -m "not services" $(ARGS)
 
 faults: $(VENV)/installed-dev  ## Run the fault suite (ARGS="--rounds 16" for 16 seeds of each fault)
 	@setup/debian-packages redis-server postgresql nftables iproute2 faketime
-	@$(PYTHON) -m pytest tests/faults $(ARGS)
+	@$(PYTHON) -m pytest $(SIDE_BY_SIDE) --dist worksteal tests/faults $(ARGS)
 
 bench: $(VENV)/installed $(BENCH)/installed  ## Measure Jarvis beside its peers (ARGS="a b --servers jarvis fastapi")
 	@setup/debian-packages redis-server

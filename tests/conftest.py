@@ -27,10 +27,16 @@ hypothesis.settings.load_profile("ci" if "CI" in os.environ else "here")
 
 
 _SLOW = {"test_make", "test_admin", "test_registry", "test_hub", "test_callers"}
+_LONG = {"test_long_session", "test_postgresql", "test_check_streaming", "test_database", "test_processes"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whole folders need servers of their own, or a minute: `make test-quick` leaves them out."""
+    """Whole folders need servers of their own, or a minute: `make test-quick` leaves them out.
+
+    Files that take a minute or two come first: `make test` gives each file to one of its workers, and waits for the
+    last of them.
+    """
+    items.sort(key=lambda item: item.path.stem not in _LONG)
     for item in items:
         if item.path.parent.name in {"api", "browser", "cluster", "faults", "live"} or item.path.stem in _SLOW:
             item.add_marker("services")

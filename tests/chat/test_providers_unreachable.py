@@ -18,7 +18,7 @@ def free_port() -> int:
 @pytest.mark.parametrize(
     ("url", "code", "words"),
     [
-        (f"http://127.0.0.1:{free_port()}/v1", "provider_unavailable", "cannot be reached"),
+        ("http://127.0.0.1:{port}/v1", "provider_unavailable", "cannot be reached"),
         ("http://no-such-host.invalid/v1", "provider_unavailable", "cannot be reached"),
         ("http://[::1/v1", "provider_error", "CHAT_PROVIDER_URL"),
         ("ftp://127.0.0.1/v1", "provider_error", "CHAT_PROVIDER_URL"),
@@ -26,7 +26,9 @@ def free_port() -> int:
     ],
 )
 async def test_an_endpoint_that_is_not_there(url: str, code: str, words: str) -> None:
-    provider = OpenAICompatibleProvider(Endpoint(url, "k", "m"), connect_seconds=2, idle_seconds=2)
+    provider = OpenAICompatibleProvider(
+        Endpoint(url.format(port=free_port()), "k", "m"), connect_seconds=2, idle_seconds=2
+    )
     error, _ = await failure(provider, "hello")
     await provider.aclose()
     assert error.code == code

@@ -22,7 +22,7 @@ async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
     """Lets everything else run until the condition holds; fails after `seconds`."""
     turns = 0
     async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110  (conditions of all kinds; this is the one place that polls)
+        while not condition():  # of all kinds: this is the one place that polls
             await asyncio.sleep(0 if turns < 50 else 0.002)  # who only spins keeps the log's threads from the GIL
             turns += 1
 
