@@ -1,5 +1,6 @@
 """Everything the environment decides, read once, here. Wrong values stop the start: see `checks.py` of each app."""
 
+import os
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,7 +13,6 @@ from events.deadline import Connection
 from jarvis_site.secret_key import kept_secret_key
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-env = environ.Env()
 if (BASE_DIR / ".env").is_file():
     environ.Env.read_env(BASE_DIR / ".env")  # never overrides what the environment says already
 
@@ -20,10 +20,9 @@ if (BASE_DIR / ".env").is_file():
 Number = TypeVar("Number", int, float)
 
 
-# Whatever is read, an empty value is as good as none.
+# Whatever is read, an empty value is as good as none. Not read by django-environ: to it "$x" is another variable's name.
 def _text(name: str, default: str) -> str:
-    value: str = env.str(name, default="")
-    return value or default
+    return os.environ.get(name, "") or default
 
 
 def _list(name: str, default: list[str]) -> list[str]:

@@ -67,3 +67,8 @@ def test_every_setting_is_explained(document: str) -> None:
 def test_every_setting_of_the_example_has_its_reason() -> None:
     text = (PROJECT_DIR / ".env.example").read_text()
     assert re.findall(r"^\n#([A-Z_]+)=", text, flags=re.MULTILINE) == []
+
+
+def test_a_copy_of_the_example_says_nothing_until_it_is_changed() -> None:
+    lines = (PROJECT_DIR / ".env.example").read_text().splitlines()
+    assert [line for line in lines if line and not line.startswith("#")] == []

@@ -1,4 +1,4 @@
-"""A variable that is set to nothing is as good as one that is not set, whichever it is."""
+"""What a variable says is what holds, to the letter; one that is set to nothing is as good as one that is not set."""
 
 import json
 import os
@@ -36,6 +36,12 @@ def test_an_empty_key_is_made(tmp_path: Path) -> None:
     assert (
         made == settings_with(tmp_path, {"SECRET_KEY": ""})["SECRET_KEY"] == repr((tmp_path / "secret_key").read_text())
     )
+
+
+def test_a_value_that_begins_with_a_dollar_is_no_name_of_another_variable(tmp_path: Path) -> None:
+    texts = {"SECRET_KEY": "$x", "CHAT_PROVIDER_KEY": "$$x", "CHAT_SYSTEM_PROMPT": "$HOME"}
+    read = settings_with(tmp_path, texts)
+    assert {name: read[name] for name in texts} == {name: repr(text) for name, text in texts.items()}
 
 
 def test_names_in_a_list_may_have_spaces_between(tmp_path: Path) -> None:
