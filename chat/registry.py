@@ -4,7 +4,8 @@ One registry belongs to one event loop. It gives a stream to exactly one task, a
 """
 
 import asyncio
-from collections.abc import Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine
+from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 from weakref import WeakKeyDictionary
@@ -24,6 +25,7 @@ from chat.turns import Accepted
 from chat.upkeep import Upkeep
 from events import bus
 from events.bus import EventBus
+from events.exceptions import StorageUnavailable
 from events.log_transaction import LogTransaction
 
 logger = structlog.get_logger(__name__)
@@ -58,20 +60,25 @@ class Registry:
     async def answer(self, request: PromptRequest) -> Accepted:
         """Accepts the prompt and starts its stream; on return its first events are durable, unless it waits.
 
-        Raises ShuttingDown, Overloaded, and what `turns.accept` raises.
+        Raises ShuttingDown, Overloaded, StorageUnavailable, and what `turns.accept` raises.
         """
         if self._draining:
             raise ShuttingDown
         if len(self.streams) + self.accepting >= settings.CHAT_MAX_STREAMS:
             raise Overloaded
         self.accepting += 1
-        accepting = self._keep(self._accept(request))
+        in_doubt = asyncio.get_running_loop().create_future()
+        accepting = self._keep(self._accept(request, partial(in_doubt.set_result, None)))
         try:
-            return await asyncio.shield(accepting)
+            await asyncio.wait([accepting, in_doubt], return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
             if request.on_disconnect == Stream.OnDisconnect.CANCEL:
                 accepting.add_done_callback(self._abandon)
             raise
+        if not accepting.done():  # who asked is told now; what turns out to be stored has its end all the same
+            accepting.add_done_callback(self._abandon)
+            raise StorageUnavailable
+        return accepting.result()
 
     async def to_the_end(self, work: Coroutine[Any, Any, T]) -> T:
         """Whoever asks may leave at any moment; what must not be left half done is done nevertheless."""
@@ -128,8 +135,13 @@ class Registry:
     def _keep(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.get_running_loop().create_task(work)
         self._kept.add(task)
-        task.add_done_callback(self._kept.discard)
+        task.add_done_callback(self._kept_to_the_end)
         return task
+
+    def _kept_to_the_end(self, task: asyncio.Task[Any]) -> None:
+        self._kept.discard(task)
+        if not task.cancelled():
+            task.exception()  # for whoever waits; if nobody does any more, asyncio need not log it
 
     async def _quiet(self, seconds: float) -> None:
         """Until nothing runs and nothing is being accepted, or the time is up."""
@@ -140,14 +152,14 @@ class Registry:
         except TimeoutError:
             pass
 
-    async def _accept(self, request: PromptRequest) -> Accepted:
+    async def _accept(self, request: PromptRequest, on_doubt: Callable[[], None]) -> Accepted:
         try:
             lease_id = await self.lease.held()
 
             def accept(log: LogTransaction) -> Accepted:
                 return turns.accept(log, request, lease_id)
 
-            accepted = await self._bus.transaction(accept)
+            accepted = await self._bus.transaction(accept, on_doubt)
             if not accepted.repeated:
                 self._start(accepted)
         finally:

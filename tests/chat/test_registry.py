@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from typing import Any
 
 import pytest
 from pytest_django.fixtures import Settings
@@ -12,8 +13,10 @@ from chat.models import Stream
 from chat.running_stream import RunningStream
 from chat.stream_state import EndReason
 from chat.threads import in_thread
-from events import bus
+from events import bus, log_writer
+from events.exceptions import StorageUnavailable
 from events.groups import group_name
+from tests.chat.conftest import Logs
 from tests.chat.conversation import FOREVER, SHORT, SILENT, Conversation, busy_storage, until
 from tests.corpus import plain_text, problems
 
@@ -168,6 +171,34 @@ async def test_the_answer_of_a_caller_who_left_on_purpose_is_given(talk: Convers
         await asyncio.gather(asking, return_exceptions=True)
     await talk.until(lambda history: history.ends())
     assert [*talk.history.ends().values()] == ["completed"]
+
+
+async def test_a_prompt_that_is_stored_after_its_caller_was_told_otherwise_begins_and_is_ended(
+    talk: Conversation, logs: Logs, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accept, stored = turns.accept, threading.Event()
+    first = await talk.ask()
+    await talk.end_of(first)
+
+    def takes_long(*arguments: Any) -> turns.Accepted:
+        assert stored.wait(30)
+        return accept(*arguments)
+
+    monkeypatch.setattr(turns, "accept", takes_long)
+    monkeypatch.setattr(log_writer, "_DOUBT_SECONDS", 0.0)
+    settings.EVENTS_STORAGE_TIMEOUT_SECONDS = 0.05
+    try:
+        with pytest.raises(StorageUnavailable):
+            await talk.ask(FOREVER)
+        assert registry.current().accepting
+    finally:
+        settings.EVENTS_STORAGE_TIMEOUT_SECONDS = 10.0
+        stored.set()
+    await talk.until(lambda history: len(history.ends()) == 2)
+    await until(lambda: not registry.current().streams)
+    assert [*talk.history.ends().values()] == ["completed", "disconnected"]
+    lines = [line["event"] for line in logs if line["event"] in ("stream_start", "stream_end")]
+    assert lines == ["stream_start", "stream_end"] * 2
 
 
 async def test_more_streams_than_the_process_may_run_are_refused(talk: Conversation, settings: Settings) -> None:
