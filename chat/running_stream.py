@@ -160,9 +160,12 @@ class RunningStream:
             on_trouble=self._in_trouble,
             pace=self._bus.pace,
         )
-        outcome = await self._read(publisher)
-        self._ending = True
-        await end_answer(self._bus, self.stream, publisher, replace(outcome, duration_seconds=self._seconds()))
+        try:
+            outcome = await self._read(publisher)
+            self._ending = True
+            await end_answer(self._bus, self.stream, publisher, replace(outcome, duration_seconds=self._seconds()))
+        finally:  # this task may be cancelled: who drains has no more time for it
+            await publisher.aclose()
 
     async def _read(self, publisher: BatchingPublisher) -> Outcome:
         self._reading = self._loop.create_task(read_model(self.stream, publisher, self.stop))

@@ -41,7 +41,7 @@ class BatchingPublisher:
     `before_first` is asked when the first token comes: what it gives runs in the transaction of the first batch, and
     the entries that returns go before the text.
     `on_trouble` is called once, on the loop, when the log has refused the turn (None) or cannot be written.
-    `add`, `publish` and `finish` are for one task, the stream's; each of them may be cancelled.
+    The methods are for one task, the stream's, which ends with `aclose`; each of them may be cancelled.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class BatchingPublisher:
         raises; may then be called again. `on_doubt`: see `EventLog.append`; about the end, or a batch before it.
         """
         self._end_in_doubt = on_doubt
-        await self._close()
+        await self.aclose()
         left = self._take_left()
         if not self._finishing:
             self._finishing = True
@@ -134,6 +134,14 @@ class BatchingPublisher:
             metrics.flushed(left, metrics.END)
         self._logger.info("cleanup_buffer")
         return result
+
+    async def aclose(self) -> None:
+        """Ends the flushing; a flush in flight is waited for. What is left of the text is not stored. Idempotent."""
+        if not self._closing:
+            self._closing = True
+            self._alarm.ring()
+            self._logger.info("cleanup_flush_task")
+        await asyncio.wait([self._task])  # not `await self._task`: cancelling that would cancel the flush in flight
 
     # --- inside ---
 
@@ -234,10 +242,3 @@ class BatchingPublisher:
         while not (condition() or self._task.done()):
             self._sent.clear()
             await self._sent.wait()
-
-    async def _close(self) -> None:
-        if not self._closing:
-            self._closing = True
-            self._alarm.ring()
-            self._logger.info("cleanup_flush_task")
-        await asyncio.wait([self._task])  # not `await self._task`: cancelling that would cancel the flush in flight

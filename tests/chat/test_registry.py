@@ -238,6 +238,15 @@ async def test_what_cannot_be_stored_while_draining_takes_no_time_from_what_come
         assert talk.history.end_of(accepted.stream.id) == ""
 
 
+async def test_a_stream_that_is_cut_off_in_the_middle_leaves_no_task_behind(talk: Conversation) -> None:
+    await talk.end_of(await talk.ask())
+    before = asyncio.all_tasks()
+    accepted = await talk.ask_and_hear()
+    [task] = (each for each in asyncio.all_tasks() if each.get_name() == str(accepted.stream.id))
+    task.cancel()
+    await until(lambda: not registry.current().streams and asyncio.all_tasks() <= before)
+
+
 @pytest.mark.parametrize("grace_seconds", [0.5, 1.1], ids=["at the last moment", "in time"])
 async def test_a_prompt_accepted_while_the_process_drains_is_ended_with_it(
     talk: Conversation, grace_seconds: float

@@ -360,6 +360,21 @@ async def test_cancelling_the_end_does_not_cancel_a_flush(log: ScriptedLog) -> N
     assert stream.publisher.tokens == 2
 
 
+async def test_who_closes_waits_for_the_flush_in_flight_even_if_it_is_cancelled(log: ScriptedLog) -> None:
+    log.seconds = 1.0
+    stream = Stream(log)
+    text = await stream.write(["a"])
+    await asyncio.sleep(0.5)
+    await stream.write(["b"])
+    closing = asyncio.ensure_future(stream.publisher.aclose())
+    await asyncio.sleep(0.1)
+    closing.cancel()
+    await asyncio.wait([closing])
+    assert log.in_flight == 1
+    await stream.publisher.aclose()
+    assert (log.text, log.in_flight) == (text, 0)
+
+
 async def test_cancelling_publish_cancels_neither_the_text_nor_the_event(log: ScriptedLog) -> None:
     log.seconds = 1
     stream = Stream(log)
