@@ -87,26 +87,26 @@ class Registry:
     async def stop(self, session_id: UUID, stream_id: UUID | None, reason: EndReason = EndReason.STOPPED) -> bool:
         """Stops one stream of the session, or all that are unfinished, whichever process runs them.
 
-        False if there was nothing to stop. Durable when it returns; a running stream ends within moments.
+        False if there was nothing to stop any more. Durable when it returns; a running stream ends within moments.
         """
 
         def request_stop(log: LogTransaction) -> list[UUID]:
             return turns.request_stop(session_id, stream_id, reason)
 
         stream_ids = await self._bus.transaction(request_stop)
-        self.tell_to_stop(session_id, stream_ids, reason)
-        return bool(stream_ids)
+        return self.tell_to_stop(session_id, stream_ids, reason)
 
-    def tell_to_stop(self, session_id: UUID, stream_ids: Collection[UUID], reason: EndReason) -> None:
-        """Those here at once, those elsewhere through the session's group."""
-        elsewhere = []
+    def tell_to_stop(self, session_id: UUID, stream_ids: Collection[UUID], reason: EndReason) -> bool:
+        """Those here at once, those elsewhere through the session's group. False if all have come to their end."""
+        elsewhere, stops = [], False
         for stream_id in stream_ids:
             if running := self.streams.get(stream_id):
-                running.stop(reason)
+                stops |= running.stop(reason)
             else:
                 elsewhere.append(stream_id.hex)
         if elsewhere:
             self._bus.signal(session_id, STOP, " ".join([reason.value, *elsewhere]))
+        return stops or bool(elsewhere)
 
     async def drain(self, grace_seconds: float) -> None:
         """Takes no more prompts; gives the running streams most of the grace to finish, then ends them `shutdown`.

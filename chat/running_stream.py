@@ -59,8 +59,10 @@ class RunningStream:
         return StreamState.STREAMING if self._speaks else StreamState(self.stream.state)
 
     def stop(self, reason: EndReason) -> bool:
-        """Ends the stream soon, with this reason; False if it is ending already."""
-        if self._stop_reason is not None or self._ending:
+        """Ends the stream soon, with the first such reason; False if it has come to its end by itself."""
+        if self._stop_reason is not None:
+            return True
+        if self._ending or (self._reading is not None and self._reading.done()):
             return False
         self._stop_reason = reason
         shown = "registry_new_stream" if reason is EndReason.INTERRUPTED else reason.value

@@ -17,7 +17,7 @@ from events import bus, log_writer
 from events.exceptions import StorageUnavailable
 from events.groups import group_name
 from tests.chat.conftest import Logs
-from tests.chat.conversation import FOREVER, SHORT, SILENT, Conversation, busy_storage, until
+from tests.chat.conversation import FOREVER, SHORT, SILENT, Conversation, busy_storage, running, until
 from tests.corpus import plain_text, problems
 
 BEGINS = ["thinking", "prompt", "streaming", "token"]
@@ -120,6 +120,25 @@ async def test_stop_in_mid_stream_keeps_every_token_that_came(talk: Conversation
     assert stored.message is not None
     assert stored.message.text == talk.history.text(accepted.stream.id)
     assert problems(stored.message.text, stored.tokens) == []
+
+
+async def test_an_answer_that_is_complete_is_not_stopped_any_more(talk: Conversation, logs: Logs) -> None:
+    accepted = await talk.ask_and_hear("scripted:?tokens=5&rate=50")
+    stream, stopped = running(accepted), list[bool]()
+    assert stream._reading is not None
+    stream._reading.add_done_callback(lambda _: stopped.append(stream.stop(EndReason.STOPPED)))
+    assert await talk.end_of(accepted) == "completed"
+    assert stopped == [False]
+    assert "stream_cancelled" not in [line["event"] for line in logs]
+
+
+async def test_who_stops_a_stream_that_has_come_to_its_end_is_told_so(talk: Conversation) -> None:
+    accepted = await talk.ask_and_hear("scripted:?tokens=5&rate=50")
+    with busy_storage():
+        stopping = asyncio.ensure_future(talk.stop())
+        await until(lambda: running(accepted)._ending)
+    assert not await stopping
+    assert await talk.end_of(accepted) == "completed"
 
 
 async def test_a_waiting_prompt_is_stopped_at_once(talk: Conversation) -> None:
