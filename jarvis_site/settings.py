@@ -20,7 +20,7 @@ if (BASE_DIR / ".env").is_file():
 Number = TypeVar("Number", int, float)
 
 
-# Whatever is read, an empty value is as good as none. Not read by django-environ: to it "$x" is another variable's name.
+# Whatever is read, an empty value is as good as none. Not by django-environ, to which "$x" is the name of another one.
 def _text(name: str, default: str) -> str:
     return os.environ.get(name, "") or default
 
