@@ -105,7 +105,7 @@ class SessionEvents(ChatConsumer):
         await self.follow(viewer, snapshot="first" if after is None else "reset" if after < 0 else "")
 
     def is_last(self, event: Event) -> bool:
-        return event.type == wire.SESSION and bool(json.loads(event.data)["deleted"])
+        return event.type == wire.SESSION and bool(json.loads(event.data).get("deleted"))
 
     def _cursor(self) -> int | None:
         """The last seq the reader has; None if it names none; -1 if what it names is no cursor."""

@@ -28,6 +28,7 @@ from events.publisher import BatchingPublisher
 logger = structlog.get_logger(__name__)
 
 STOP = "stop"  # the signal's data: `reason` and the ids of the streams, separated by spaces
+_REASONS = frozenset(EndReason)
 _LOOK_AGAIN_SECONDS = 0.5  # how long a waiting stream relies on being told; then it asks the database
 
 
@@ -93,8 +94,8 @@ class RunningStream:
 
     def on_signal(self, signal: Signal) -> None:
         if signal.name == STOP:
-            reason, *stream_ids = signal.data.split()
-            if self.stream.id.hex in stream_ids:
+            reason, *stream_ids = signal.data.split() or [""]
+            if self.stream.id.hex in stream_ids and reason in _REASONS:  # another version may know more of them
                 self.stop(EndReason(reason))
 
     def on_loss(self) -> None:

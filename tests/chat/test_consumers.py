@@ -5,6 +5,7 @@ from uuid import UUID, uuid4
 
 from chat.consumers import Prompt, SessionEvents
 from chat.ending import STORAGE_ERROR
+from events.core.event import Event
 from events.groups import Signal
 
 
@@ -24,3 +25,8 @@ def test_who_asked_hears_of_its_own_stream_only() -> None:
     prompt.stream_hex = stream_id.hex
     assert prompt.on_signal(storage_error(stream_id)) is not None
     assert prompt.on_signal(storage_error(uuid4())) is None
+
+
+def test_a_session_that_another_version_tells_less_of_is_not_deleted() -> None:
+    assert not SessionEvents().is_last(Event(1, "chat.session", '{"title":"x"}', None))
+    assert SessionEvents().is_last(Event(1, "chat.session", '{"deleted":true}', None))

@@ -10,12 +10,12 @@ from pytest_django.fixtures import Settings
 from chat import leases, registry, sessions, turns
 from chat.exceptions import NotFound, Overloaded, ShuttingDown
 from chat.models import Stream
-from chat.running_stream import RunningStream
+from chat.running_stream import STOP, RunningStream
 from chat.stream_state import EndReason
 from chat.threads import in_thread
 from events import bus, log_writer
 from events.exceptions import StorageUnavailable
-from events.groups import group_name
+from events.groups import Signal, group_name
 from tests.chat.conftest import Logs
 from tests.chat.conversation import FOREVER, SHORT, SILENT, Conversation, busy_storage, running, until
 from tests.corpus import plain_text, problems
@@ -138,6 +138,13 @@ async def test_who_stops_a_stream_that_has_come_to_its_end_is_told_so(talk: Conv
         stopping = asyncio.ensure_future(talk.stop())
         await until(lambda: running(accepted)._ending)
     assert not await stopping
+    assert await talk.end_of(accepted) == "completed"
+
+
+@pytest.mark.parametrize("data", ["", "stopped", "because {}", "{}"])
+async def test_a_signal_that_makes_no_sense_stops_nothing(talk: Conversation, data: str) -> None:
+    accepted = await talk.ask("scripted:?tokens=5&rate=50")
+    running(accepted).on_signal(Signal(STOP, data.format(accepted.stream.id.hex)))
     assert await talk.end_of(accepted) == "completed"
 
 
