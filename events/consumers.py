@@ -187,10 +187,15 @@ class EventStreamConsumer(LongResponseConsumer):
 
     def _write_at_once(self, write: Callable[[bytes], bool], event: Event, frame: bytes) -> bool:
         """The viewer's `sink`: what this task would do with the event, if that is nothing but writing it."""
-        if not self.wants(event):
-            return True
-        if self.is_last(event) or (self.limited and self.sent_bytes >= conf.max_connection_bytes) or not write(frame):
-            return False
+        try:
+            if not self.wants(event):
+                return True
+            if self.is_last(event) or (self.limited and self.sent_bytes >= conf.max_connection_bytes):
+                return False
+            if not write(frame):
+                return False
+        except Exception:
+            return False  # the task meets it itself, and its response ends with it
         self.sent_bytes += len(frame)
         return True
 

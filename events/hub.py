@@ -6,6 +6,7 @@ compares their cursors with the heads of the log, in one query. It lives through
 
 import asyncio
 import random
+from collections.abc import Callable, Collection
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -25,6 +26,7 @@ logger = structlog.get_logger(__name__)
 
 CHECK_SECONDS = 2.0
 _REPAIRS = 2  # reads at a time for viewers that missed something: all have, at once; the other readers are for the rest
+_BURST = 100  # events and signals handed over before others get their turn, some 3 ms
 _MESSAGE_BYTES = 500  # of an announcement, beside its data
 
 
@@ -165,6 +167,7 @@ class Hub:
                 return  # the layer is away: the rest of this round is in the log
 
     async def _receive(self) -> None:
+        burst = 0
         while True:
             try:
                 if not self.membership.channel:
@@ -177,11 +180,15 @@ class Hub:
                 await asyncio.sleep(random.uniform(0.2, 1.0))  # noqa: S311  (all processes met the same error)
                 continue
             try:
-                self._hand_over(message)
+                burst += 1 + self._hand_over(message)
             except Exception:  # one message must not make the whole process deaf
                 logger.exception("layer_message_failed")
+            if burst > _BURST:  # `receive` waits only if there is no message
+                burst = 0
+                await asyncio.sleep(0)
 
-    def _hand_over(self, message: dict[str, Any]) -> None:
+    def _hand_over(self, message: dict[str, Any]) -> int:
+        """How many were told."""
         overflows = getattr(self.layer, "overflows", None)
         if overflows is not None and overflows(self.membership.channel) != self._overflows:
             self._overflows = overflows(self.membership.channel)
@@ -190,23 +197,21 @@ class Hub:
         parsed = parse(message)
         if parsed is None:
             logger.warning("layer_message_unknown")
-            return
+            return 0
         session_hex, news = parsed
         listeners = self._by_hex.get(session_hex)
         if not listeners:
-            return
+            return 0
         if isinstance(news, Event):
             frame = sse.encode(news)  # once a process, not once a viewer
-            for listener in tuple(listeners):
-                listener.on_event(news, frame)
+            _tell_each(listeners, lambda listener: listener.on_event(news, frame))
         else:
-            for listener in tuple(listeners):
-                listener.on_signal(news)
+            _tell_each(listeners, lambda listener: listener.on_signal(news))
+        return len(listeners)
 
     def _lose(self, session_ids: list[UUID]) -> None:
         for session_id in session_ids:
-            for listener in tuple(self.listeners.get(session_id, ())):
-                listener.on_loss()
+            _tell_each(self.listeners.get(session_id, ()), lambda listener: listener.on_loss())
 
     async def _check_often(self) -> None:
         while True:
@@ -235,3 +240,11 @@ class Hub:
             for listener in tuple(self.listeners.get(session_id, ())):
                 if listener.cursor_seq is not None and listener.cursor_seq < head:
                     listener.on_loss()
+
+
+def _tell_each(listeners: Collection[Listener], tell: Callable[[Listener], None]) -> None:
+    for listener in tuple(listeners):
+        try:
+            tell(listener)
+        except Exception:  # it is one's own misfortune, not that of the others in the session
+            logger.exception("listener_failed")

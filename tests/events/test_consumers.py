@@ -311,6 +311,24 @@ async def test_a_signal_may_end_the_response_with_a_frame_without_id(hub: Hub, b
     assert connection.finished
 
 
+async def test_what_fails_on_an_event_ends_the_response_of_its_viewer_and_no_other(
+    no_checks: None, hub: Hub, bus: EventBus, session_id: UUID
+) -> None:
+    class Fails(Following):
+        def is_last(self, event: Event) -> bool:
+            raise Failure
+
+    consumers = [Fails(bus, session_id), Following(bus, session_id)]
+    failing, other = map(Connection, consumers)
+    await until(lambda: all(consumer.viewer is not None and consumer.viewer._is_idle for consumer in consumers))
+    await bus.log.append(session_id, [entry("1")])
+    await other.has(1)
+    with pytest.raises(Failure):
+        await failing.ended()
+    other.leaves()
+    await other.ended()
+
+
 # --- limits ---
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import random
+from collections import Counter
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Any
@@ -453,6 +454,26 @@ async def test_viewers_that_all_missed_something_read_a_few_at_a_time_and_hold_u
     assert 1 < most <= hub_module._REPAIRS + 1  # and the new one
 
 
+async def test_others_get_their_turn_while_many_messages_come(no_checks: None, bus: EventBus, session_id: UUID) -> None:
+    class Counting(Listening):
+        """Notes in which turn of the loop it is told of each event."""
+
+        def on_event(self, event: Event, frame: bytes) -> None:
+            told.append(turn)
+
+    turn, told = 0, list[int]()
+    listeners = [Counting(session_id) for _ in range(3)]
+    for listener in listeners:
+        await bus.hub.join(listener)
+    await bus.log.append(session_id, [entry() for _ in range(400)])
+    while len(told) < 1200:
+        turn += 1
+        await asyncio.sleep(0)
+    assert max(Counter(told).values()) <= 110
+    for listener in listeners:
+        bus.hub.leave(listener)
+
+
 async def test_what_waits_for_a_slow_layer_is_bounded_and_viewers_read_the_rest(
     layer: TroubledLayer, bus: EventBus, session_id: UUID, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -507,20 +528,28 @@ async def test_a_message_that_makes_no_sense_disturbs_nobody(
         assert reader.seqs == [1, 2, 3, 4]
 
 
-async def test_a_listener_that_raises_does_not_make_the_process_deaf(
+async def test_a_listener_that_raises_keeps_nothing_from_the_others_of_its_session(
     no_checks: None, bus: EventBus, session_id: UUID
 ) -> None:
     class Broken(Listening):
         def on_event(self, event: Event, frame: bytes) -> None:
             raise ValueError
 
-    broken = Broken(uuid4())
-    await bus.hub.join(broken)
-    await bus.log.append(broken.session_id, [entry()])
-    async with Reader(bus.viewer(session_id, 0)) as reader:
-        await bus.log.append(session_id, [entry()])
-        await reader.has(1)
-    bus.hub.leave(broken)
+        def on_signal(self, signal: Signal) -> None:
+            raise ValueError
+
+        def on_loss(self) -> None:
+            raise ValueError
+
+    broken, sound = [Broken(session_id) for _ in range(10)], [Listening(session_id) for _ in range(10)]
+    for listener in (*broken, *sound):
+        await bus.hub.join(listener)
+    bus.signal(session_id, "stop", "")
+    await bus.log.append(session_id, [entry()])
+    await until(lambda: all(listener.events and listener.signals for listener in sound))
+    bus.hub._lose([session_id])
+    for listener in (*broken, *sound):
+        bus.hub.leave(listener)
 
 
 async def test_an_event_that_comes_twice_is_given_once(no_checks: None, bus: EventBus, session_id: UUID) -> None:
