@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import structlog
 
+from events.exceptions import BusClosed
 from jarvis_site.asgi.errors import send_error
 from jarvis_site.asgi.headers import REQUEST_ID, completed
 from jarvis_site.asgi.types import Application, Message, Receive, Scope, Send
@@ -49,8 +50,12 @@ class _Exchange:
         try:
             await self.application(self.scope, self.receive, self.send)
             whole = True
-        except Exception:
-            log.exception("request_failed", trace=self.scope[REQUEST_ID], path=self.scope["path"])
+        except Exception as error:
+            names = {"trace": self.scope[REQUEST_ID], "path": self.scope["path"]}
+            if self.started and isinstance(error, BusClosed):  # no defect: this process has no more time for it
+                log.warning("response_cut", **names)
+            else:
+                log.exception("request_failed", **names)
             if not self.started:
                 await self._answer_500()
         finally:

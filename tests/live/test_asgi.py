@@ -5,7 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 from django.conf import settings
+from structlog.testing import capture_logs
 
+from events.exceptions import BusClosed
 from jarvis_site.asgi import application as site
 from jarvis_site.asgi import behind_the_gate
 from jarvis_site.asgi.response_guard import ABORT, ResponseGuard
@@ -103,6 +105,23 @@ async def test_a_failure_in_mid_stream_breaks_the_connection_where_the_server_ca
     await exchange.run(ResponseGuard(breaking_off))
     assert aborted == [True]
     assert not exchange.is_whole
+
+
+@pytest.mark.parametrize(("error", "lines"), [(BusClosed, ["response_cut"]), (RuntimeError, ["request_failed"])])
+async def test_a_response_that_outlives_its_process_is_broken_off_and_is_no_defect(
+    error: type[Exception], lines: list[str]
+) -> None:
+    async def outlives(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise error
+
+    aborted: list[bool] = []
+    exchange = Exchange()
+    exchange.scope["extensions"] = {ABORT: lambda: aborted.append(True)}
+    with capture_logs() as logs:
+        await exchange.run(ResponseGuard(outlives))
+    assert aborted == [True]
+    assert [line["event"] for line in logs] == lines
 
 
 async def test_a_cancelled_stream_is_ended_and_stays_cancelled() -> None:
