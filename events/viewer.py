@@ -71,9 +71,12 @@ class Viewer:
         self.wake()
 
     def start_at(self, seq: int, *, read_log: bool) -> None:
-        """Moves the cursor: a snapshot was given, or (`read_log` false) all after `seq` has come by the hub."""
+        """Moves the cursor: a snapshot was given, or (`read_log` false) what comes after `seq` has come by the hub.
+
+        Unless some of that was lost meanwhile: then the log is read all the same.
+        """
         self._cursor = Cursor(seq)
-        self._read_log = read_log
+        self._read_log = read_log or self._missed
 
     async def next(self) -> Sequence[Delivered] | Lost:
         """What comes after the cursor, as soon as there is any. May be empty: after `wake` or `on_loss`, above all.

@@ -291,6 +291,15 @@ async def test_after_a_start_without_the_log_what_was_told_meanwhile_is_given(lo
     assert log.reads == 0
 
 
+async def test_what_was_lost_before_a_start_without_the_log_is_read(log: StoredLog) -> None:
+    viewer = viewer_of(log)
+    tell(viewer, 1)
+    viewer.on_loss()
+    log.head = 3
+    viewer.start_at(1, read_log=False)
+    assert await given(viewer) == [2, 3]
+
+
 async def test_a_log_that_cannot_be_read_may_be_asked_again(log: StoredLog) -> None:
     log.head, log.failures = 2, [StorageUnavailable()]
     viewer = viewer_of(log)
