@@ -17,7 +17,7 @@ from events import metrics
 from events.conf import conf
 from events.core import sse
 from events.core.event import Event, encode_data
-from events.exceptions import StorageUnavailable
+from events.exceptions import BusClosed, StorageUnavailable
 from events.groups import Signal
 from events.viewer import Delivered, Lost, Viewer
 
@@ -160,6 +160,10 @@ class EventStreamConsumer(LongResponseConsumer):
                     viewer.on_loss()
                     await asyncio.sleep(_READ_AGAIN_SECONDS)
                     continue
+                except BusClosed:  # this process ends, and has not waited for so slow a reader
+                    if not self.limited:
+                        raise  # who cannot resume must not take it for the end
+                    break
                 if isinstance(delivered, Lost):
                     if not await self.catch_up(viewer):
                         return
@@ -190,13 +194,13 @@ class EventStreamConsumer(LongResponseConsumer):
         try:
             if not self.wants(event):
                 return True
-            if self.is_last(event) or (self.limited and self.sent_bytes >= conf.max_connection_bytes):
-                return False
-            if not write(frame):
+            if self.is_last(event) or not write(frame):
                 return False
         except Exception:
             return False  # the task meets it itself, and its response ends with it
         self.sent_bytes += len(frame)
+        if self.viewer is not None and self.limited and self.sent_bytes >= conf.max_connection_bytes:
+            self.viewer.wake()  # that was enough: the task ends the response
         return True
 
     def _frames(self, delivered: Sequence[Delivered]) -> tuple[bytes, bool]:

@@ -16,7 +16,7 @@ from events.bus import EventBus
 from events.consumers import EventStreamConsumer, LongResponseConsumer
 from events.core import sse
 from events.core.event import Event
-from events.exceptions import StorageUnavailable
+from events.exceptions import BusClosed, StorageUnavailable
 from events.groups import Signal
 from events.hub import Hub
 from events.log_transaction import LogTransaction
@@ -353,13 +353,13 @@ async def test_what_comes_piece_by_piece_counts_towards_the_limit_however_it_is_
     hub: Hub, bus: EventBus, session_id: UUID, settings: Settings
 ) -> None:
     settings.EVENTS_MAX_CONNECTION_BYTES = 500
-    connection = Connection(Following(bus, session_id))
+    consumer = Following(bus, session_id)
+    connection = Connection(consumer)
     await until(lambda: connection.status == 200)
-    count = 0
-    while not connection.finished:
-        count += 1
+    while consumer.sent_bytes < 500:
+        count = len(connection.frames) + 1
         await bus.log.append(session_id, [entry("x" * 20)])
-        await until(lambda: connection.finished or len(connection.frames) == count)  # noqa: B023
+        await connection.has(count)
     await connection.ended()
     assert [frame.id for frame in connection.frames] == [str(seq) for seq in range(1, len(connection.frames) + 1)]
     assert 500 <= len(connection.body) < 700
@@ -399,6 +399,24 @@ async def test_viewers_that_wait_for_news_end_when_the_process_lets_them_go(
         await hub.release()
     await connection.ended()
     assert connection.finished
+
+
+@pytest.mark.parametrize("limited", [True, False])
+async def test_who_still_reads_the_log_when_the_process_ends_is_ended_or_broken_off(
+    hub: Hub, bus: EventBus, session_id: UUID, limited: bool
+) -> None:
+    consumer = Following(bus, session_id)
+    consumer.limited = limited
+    connection = Connection(consumer)
+    await until(lambda: consumer.viewer is not None and consumer.viewer._is_idle)
+    await bus.log.aclose()
+    consumer.viewer.on_loss()  # type: ignore[union-attr]
+    if limited:
+        await connection.ended()
+    else:
+        with pytest.raises(BusClosed):
+            await connection.ended()
+    assert connection.finished == limited
 
 
 # --- heartbeats ---
