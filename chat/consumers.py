@@ -6,7 +6,7 @@ from urllib.parse import parse_qs
 from uuid import UUID
 
 import structlog
-from django.db import DatabaseError, InterfaceError
+from django.db import InterfaceError, OperationalError
 
 from chat import registry, streams, wire
 from chat.callers import Caller, identify, still_allowed
@@ -45,7 +45,7 @@ class ChatConsumer(EventStreamConsumer):
             self.session_id: UUID = route["url_route"]["kwargs"]["session_id"]
             self.caller = await in_thread(_owner, self.scope, self.session_id)
             await self.answer(body)
-        except (ChatError, EventsError, DatabaseError, InterfaceError) as error:
+        except (ChatError, EventsError, OperationalError, InterfaceError) as error:
             if self.started:
                 raise  # in mid-stream only a broken connection is honest
             await self.refuse(_refusal(error))
@@ -67,7 +67,7 @@ class ChatConsumer(EventStreamConsumer):
     async def allowed(self) -> bool:
         try:
             allowed = await in_thread(_still_allowed, self.caller, self.session_id)
-        except (DatabaseError, InterfaceError) as error:
+        except (OperationalError, InterfaceError) as error:  # anything else is a defect
             if self.not_asked:
                 raise  # twice in a row: nobody can say any more
             self.not_asked = True  # a short outage of the database is no reason to cut anybody off
