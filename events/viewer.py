@@ -2,6 +2,8 @@
 
 What a viewer is given is contiguous: exactly the next seq is taken from the queue, an older one is dropped, and
 before a newer one the gap is read from the log. The queue may overflow: then it is emptied, and the log is read.
+The very next event need not go through the queue: a `sink` may take it where the hub hands it over (the consumer's, if
+the server has the extension `events.write`), which wakes nobody.
 """
 
 import asyncio

@@ -36,7 +36,7 @@ class Connection(HTTPChannel):
         self.server: Server
         self.writable = asyncio.Event()  # not set while the transport holds more than 64 KiB, or is gone
         self.writable.set()
-        self.burst = 0  # writes since the application last let others run
+        self.burst = 0  # writes, those at once too, since the response's task last let others run
         self.answering = False  # between a whole request and the end of its response
         self.receiving_since: float | None = None
         self.refused_at: float | None = None
