@@ -3,7 +3,8 @@
 Each process raises the counter of its own row every 2 s, and looks at those of the others. A counter that has not
 moved for 6 s of the observer's own monotonic time, while the observer's own renewals went well, belongs to a dead
 process; so does one whose process is gone from this very host. Its streams end with `worker_lost`, their text as
-viewers saw it; should it wake up, the log refuses its writes.
+viewers saw it; should it wake up, the log refuses its writes. The 2 s are from renewal to renewal, whatever one costs:
+else a storage that is slow, but works, would make the dead live longer.
 
 A living process compares too, with each renewal: what the database says it runs, and what it does run.
 """
@@ -92,7 +93,9 @@ class Lease:
             logger.warning("predecessors_not_ended", err=repr(error))  # their counters stand still, which is seen too
 
     async def _vouch(self) -> None:
+        loop = asyncio.get_running_loop()
         while True:
+            began = loop.time()
             try:
                 if self._id is None:
                     await self.held()
@@ -105,12 +108,13 @@ class Lease:
             except Exception:
                 self._seen.clear()
                 logger.exception("lease_not_renewed")
-            await asyncio.sleep(RENEW_SECONDS)
+            await asyncio.sleep(max(0.0, began + RENEW_SECONDS - loop.time()))
 
     async def _renew(self) -> None:
         assert self._id is not None
         asked = asyncio.get_running_loop().time()
         renewal = await bus.current().transaction(partial(_renew, self._id))
+        answered = asyncio.get_running_loop().time()
         self._renewed = asked
         if renewal is None:
             await self._declared_dead()
@@ -119,7 +123,7 @@ class Lease:
             if reason and (running := self._streams.get(stream_id)):
                 running.stop(EndReason(reason))
         await self._end_strays(renewal.unfinished.keys())
-        await self._end_what_is_left(self._dead(renewal.counters))
+        await self._end_what_is_left(self._dead(renewal.counters, asked, answered))
 
     async def _end_strays(self, stored: Set[UUID]) -> None:
         """Streams that are unfinished in the database alone, or here alone, at two renewals running: one may be chance.
@@ -136,17 +140,20 @@ class Lease:
                 log_end(stream)
             logger.error("streams_lost", streams=len(here_no_more))
 
-    def _dead(self, counters: dict[UUID, int]) -> list[UUID]:
-        now = asyncio.get_running_loop().time()
-        if now - self._looked > DEAD_SECONDS / 2:
+    def _dead(self, counters: dict[UUID, int], asked: float, answered: float) -> list[UUID]:
+        """Those that stood still from question to question, which are evenly apart; the answers are not."""
+        slept, waited = asked - self._looked, answered - asked
+        self._looked = asyncio.get_running_loop().time()
+        if max(slept, waited) > DEAD_SECONDS / 2:
             self._seen.clear()  # who was stopped himself cannot say it either: all may have been, together
-        self._looked = now
+        if waited > DEAD_SECONDS / 2:
+            return []  # nor since when
         seen = {}
         for lease_id, counter in counters.items():
             before = self._seen.get(lease_id)
-            seen[lease_id] = before if before is not None and before[0] == counter else (counter, now)
+            seen[lease_id] = before if before is not None and before[0] == counter else (counter, asked)
         self._seen = seen
-        return [lease_id for lease_id, (_, since) in seen.items() if now - since >= DEAD_SECONDS]
+        return [lease_id for lease_id, (_, since) in seen.items() if asked - since >= DEAD_SECONDS]
 
     async def _end_what_is_left(self, lease_ids: list[UUID]) -> None:
         for lease_id in lease_ids:

@@ -2,7 +2,10 @@
 
 import asyncio
 import os
+import threading
+import time
 from functools import partial
+from itertools import pairwise
 from uuid import UUID, uuid4
 
 import pytest
@@ -111,6 +114,26 @@ async def test_a_counter_that_stands_still_is_a_dead_process(talk: Conversation,
     assert await talk.end_of(lost) == "worker_lost"
     assert ends(logs) == [(lost.stream.trace_id.hex, "worker_lost", True)]
     assert await leases_left() == [await registry.current().lease.held()]
+
+
+async def test_slow_renewals_make_nobody_live_longer(
+    talk: Conversation, logs: Logs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as they come: 1.2 s each, at a fifth of the real times."""
+    monkeypatch.setattr(leases, "RENEW_SECONDS", 0.4)
+    monkeypatch.setattr(leases, "DEAD_SECONDS", 1.2)
+    real, slowly, times = leases._renew, threading.Event(), []
+
+    def renew(lease_id: UUID, log: LogTransaction) -> leases.Renewal | None:
+        times.append(time.monotonic())
+        slowly.wait(0.24)
+        return real(lease_id, log)
+
+    monkeypatch.setattr(leases, "_renew", renew)
+    lost = await accepted_elsewhere(talk, await foreign_lease())
+    registry.current().start()
+    assert await talk.end_of(lost) == "worker_lost"
+    assert min(after - before for before, after in pairwise(times)) < 1.3 * leases.RENEW_SECONDS
 
 
 async def test_a_counter_that_moves_is_a_living_one(talk: Conversation, quick: None) -> None:
