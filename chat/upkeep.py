@@ -18,6 +18,7 @@ from django.db import DatabaseError, InterfaceError
 from django.utils import timezone
 
 from chat.absent_browsers import forget
+from chat.clock_watch import ClockWatch
 from chat.leases import Lease
 from chat.models import ChatSession, IdempotencyKey, Message, Stream
 from chat.models import Lease as StoredLease
@@ -39,6 +40,7 @@ class Upkeep:
 
     def __init__(self, lease: Lease) -> None:
         self._lease = lease
+        self._clock = ClockWatch(time.time(), time.monotonic())
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -55,12 +57,18 @@ class Upkeep:
         while True:
             await asyncio.sleep(settings.CHAT_UPKEEP_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311  (not all at once)
             try:
-                if await in_thread(_first_lease) == await self._lease.held():
+                if self._clock_is_steady() and await in_thread(_first_lease) == await self._lease.held():
                     await tidy()
             except (EventsError, DatabaseError, InterfaceError) as error:
                 logger.warning("upkeep_put_off", err=repr(error))
             except Exception:
                 logger.exception("upkeep_failed")
+
+    def _clock_is_steady(self) -> bool:
+        steady = self._clock.is_steady(time.time(), time.monotonic())
+        if jumped := self._clock.jumped_seconds:
+            logger.warning("upkeep_put_off", err=f"the wall clock jumped by {jumped:.0f} s: it may be set right again")
+        return steady
 
 
 async def tidy() -> Counter[str]:
