@@ -1,6 +1,6 @@
 """What the server calls when it has started, and before it stops.
 
-At the end: streams, then viewers, then the bus, then the connections to the model.
+At the end: streams, then viewers; then, once no request is answered any more, the bus and the connections to the model.
 """
 
 import asyncio
@@ -10,9 +10,9 @@ from chat import registry
 from chat.providers import close_provider
 from events import bus
 from jarvis_site import loop_watch
+from jarvis_site.patience import CLOSE_SECONDS
 
 _VIEWERS_LEAVE_SECONDS = 0.5
-_CLOSE_SECONDS = 4.0  # what the bus waits for a storage that is away, and a little more
 
 
 def start() -> None:
@@ -25,16 +25,20 @@ def start() -> None:
 
 
 async def drain(grace_seconds: float) -> None:
-    """Ends what this process runs, in order; who calls it cancels it after `grace_seconds`, and waits a little."""
+    """Ends the streams of this process, and lets its viewers go. Who calls it may cancel it, and calls `close` then."""
+    await registry.close_current(grace_seconds)
+    if bus.exists():
+        with suppress(TimeoutError):  # who does not read is cut off with the process
+            async with asyncio.timeout(_VIEWERS_LEAVE_SECONDS):
+                await bus.current().hub.release()
+
+
+async def close() -> None:
+    """Has a time of its own: the streams of a process whose storage is away take all of the grace, and end unstored."""
+    loop_watch.stop()
     try:
-        await registry.close_current(grace_seconds)
-        if bus.exists():
-            with suppress(TimeoutError):  # who does not read is cut off with the process
-                async with asyncio.timeout(_VIEWERS_LEAVE_SECONDS):
-                    await bus.current().hub.release()
-    finally:  # also when the time is up: streams could not be ended, as their storage is away
-        loop_watch.stop()
         with suppress(TimeoutError):
-            async with asyncio.timeout(_CLOSE_SECONDS):
+            async with asyncio.timeout(CLOSE_SECONDS):
                 await bus.close_current()
-                await close_provider()
+    finally:
+        await close_provider()

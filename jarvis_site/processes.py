@@ -16,6 +16,8 @@ from honcho import manager
 from honcho.environ import parse_procfile
 from honcho.printer import Printer
 
+from jarvis_site.patience import KILL_SECONDS
+
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 WEB_IS_READY = re.compile(r"Jarvis is ready at (http\S+)")
 MODEL_IS_READY = re.compile(r"The model is ready")
@@ -49,7 +51,7 @@ def main() -> int:
         "PORT": str(settings.PORT),
         "PYTHONUNBUFFERED": "1",
     }
-    manager.KILL_WAIT = settings.SHUTDOWN_GRACE_SECONDS + 3
+    manager.KILL_WAIT = settings.SHUTDOWN_GRACE_SECONDS + KILL_SECONDS
     processes = manager.Manager(ReadyPrinter())
     for name, command in parse_procfile((PROJECT_DIR / "Procfile").read_text()).processes.items():
         processes.add_process(name, command, env=environment, cwd=str(PROJECT_DIR))

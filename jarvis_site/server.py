@@ -11,7 +11,7 @@ import resource
 import signal
 import socket
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Coroutine
 from typing import Any
 
 import structlog
@@ -26,7 +26,8 @@ from twisted.logger import FilteringLogObserver, LogLevel, LogLevelFilterPredica
 from events.consumers import WRITE
 from jarvis_site.asgi.response_guard import ABORT
 from jarvis_site.connection import Connection
-from jarvis_site.drain import drain, start
+from jarvis_site.drain import close, drain, start
+from jarvis_site.patience import CLEANUP_SECONDS, FLUSH_SECONDS
 from jarvis_site.request import Factory, Request
 
 reactor: Any = installed_reactor
@@ -34,8 +35,6 @@ log = structlog.get_logger(__name__)
 
 TURNED_AWAY = 200  # connections at most that are being told that there are too many; more are cut without a word
 SPARE_DESCRIPTORS = TURNED_AWAY + 200  # of the process's limit, for files, databases and models
-CLEANUP_SECONDS = 2.0  # what a cancelled application has for its `finally`
-FLUSH_SECONDS = 1.0  # what the last bytes of a drained server have to leave
 BURST = 100  # events that one response may send before others get their turn, some 2 ms
 
 # On the listening socket, from which Linux copies them to every connection. A peer that has vanished is noticed within
@@ -174,7 +173,10 @@ class Server(DaphneServer):
         return Deferred.fromFuture(asyncio.ensure_future(self._shut_down()))
 
     async def _shut_down(self) -> None:
-        """Accept no more, drain, wait; after `SHUTDOWN_GRACE_SECONDS` cancel what is left; send the last bytes."""
+        """Accept no more, drain, wait; after `SHUTDOWN_GRACE_SECONDS` cancel what is left; close; send the last bytes.
+
+        Takes at most `BEYOND_GRACE_SECONDS` more.
+        """
         log.info("server_draining", connections=len(self.open_connections), applications=len(self._applications()))
         for port in self._ports:
             port.stopListening()
@@ -182,12 +184,13 @@ class Server(DaphneServer):
             connection.close_in_order()
         try:
             async with asyncio.timeout(settings.SHUTDOWN_GRACE_SECONDS) as self._patience:
-                await self._drain(settings.SHUTDOWN_GRACE_SECONDS)
+                await _attempt(drain(settings.SHUTDOWN_GRACE_SECONDS))
                 while applications := self._applications():
                     await asyncio.wait(applications)
         except TimeoutError:
             log.warning("server_drain_timeout", applications=len(self._applications()))
         await _cancel(self._applications())
+        await _attempt(close())
         await _cancel(asyncio.all_tasks() - {asyncio.current_task()})
         for connection in tuple(self.open_connections):
             connection.loseConnection()
@@ -195,12 +198,6 @@ class Server(DaphneServer):
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._all_closed.wait(), FLUSH_SECONDS)
         log.info("server_stopped")
-
-    async def _drain(self, grace_seconds: float) -> None:
-        try:
-            await drain(grace_seconds)
-        except Exception:
-            log.exception("drain_failed")
 
     def _applications(self) -> list[asyncio.Task[None]]:
         details = self.connections.values()
@@ -215,6 +212,14 @@ def _descriptors() -> float:
 def _log_of_twisted() -> Any:
     make: Any = FilteringLogObserver
     return make(STDLibLogObserver("twisted"), [LogLevelFilterPredicate(LogLevel.warn)])
+
+
+async def _attempt(part: Coroutine[Any, Any, None]) -> None:
+    """The end goes on, whatever this part of it raises."""
+    try:
+        await part
+    except Exception:
+        log.exception("drain_failed")
 
 
 async def _cancel(tasks: Collection[asyncio.Task[Any]]) -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from chat import registry
+from jarvis_site.patience import BEYOND_GRACE_SECONDS, KILL_SECONDS
 from tests.live.server import environment, running_server
 from tests.server_process import PROJECT_DIR
 from tests.services import PostgresServer, RedisServer
@@ -82,6 +84,18 @@ def test_setup_manage_runs_commands_as_the_unit_runs_the_server(tmp_path: Path) 
     assert properties == {name: service[name] for name in properties}
     assert {"User", "WorkingDirectory", "EnvironmentFile", "StateDirectory", "Environment"} == properties.keys()
     assert command == [*service["ExecStart"].split()[:-1], "create_api_key", "a b"]
+
+
+def test_whoever_ends_a_process_waits_as_long_as_that_may_take() -> None:
+    grace, beyond = float(settings_read()["SHUTDOWN_GRACE_SECONDS"]), f"{BEYOND_GRACE_SECONDS:g}"
+    assert f"at most {beyond} s later the process has ended" in DOCUMENT
+    assert f"| `SHUTDOWN_GRACE_SECONDS` + {beyond} s |" in DOCUMENT
+    assert f"`TimeoutStopSec` ({KILL_SECONDS:g} more)" in DOCUMENT
+    assert f"{100 * registry._FINISHING:g} % of `SHUTDOWN_GRACE_SECONDS`" in DOCUMENT
+    for name in ("jarvis@", "jarvis-shared@"):
+        unit = (PROJECT_DIR / "setup" / "systemd" / f"{name}.service").read_text()
+        assert f"\nTimeoutStopSec={grace + KILL_SECONDS:g}\n" in unit
+        assert f"SHUTDOWN_GRACE_SECONDS ({grace:g}), then at most {beyond} more " in unit
 
 
 @pytest.mark.services

@@ -9,7 +9,7 @@ from types import FrameType
 from django.conf import settings
 
 from jarvis_site.asgi.types import Application, Receive, Scope, Send
-from jarvis_site.drain import drain, start
+from jarvis_site.drain import close, drain, start
 
 
 class Lifespan:
@@ -30,6 +30,7 @@ class Lifespan:
                 self._drain_on_signals()
             else:
                 await self._drain()
+                await close()
             await send({"type": f"{event}.complete"})
             if event == "lifespan.shutdown":
                 return
