@@ -129,10 +129,12 @@ class Client:
         assert reply.status == 200, reply
         return bool(reply.data["stopped"])
 
-    def ask(self, session: str, text: str, **options: Any) -> "Viewer":
+    def ask(self, session: str, text: str, *, key: str = "", **options: Any) -> "Viewer":
         """A streamed prompt: who reads the answer is who asked."""
         data = json.dumps({"prompt": text, **options}).encode()
         headers = {**EVENT_STREAM, "Content-Type": "application/json"}
+        if key:
+            headers["Idempotency-Key"] = key
         return self._view("POST", f"/api/sessions/{session}/streams/", headers, data)
 
     def follow(self, session: str, after: int | str | None = None, *, header: bool = True) -> "Viewer":

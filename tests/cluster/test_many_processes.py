@@ -79,6 +79,25 @@ async def test_waiting_prompts_of_several_processes_run_in_the_order_of_their_tu
         assert violations([viewer], await client.at(servers[0]).session(session)) == []
 
 
+async def test_waiting_prompts_of_several_processes_end_unstarted_when_another_interrupts(
+    standing: Cluster, client: Client
+) -> None:
+    a, b, c = standing["a"], standing["b"], standing["c"]
+    session = await client.at(a).new_session()
+    async with client.watch(session, b) as viewer:
+        first = await client.at(a).stream_id(session, LONG)
+        await viewer.tokens_of(first)
+        waiting = [await client.at(each).stream_id(session, SHORT, if_busy="enqueue") for each in (b, a, c, b)]
+        last = await client.at(c).stream_id(session, SHORT)
+        assert (await viewer.end_of(last)).data["reason"] == "completed"
+        ends = [(seen.data["stream_id"], seen.data["reason"]) for seen in viewer.seen if seen.type == "chat.end"]
+        assert ends == [*((stream, "interrupted") for stream in (first, *waiting)), (last, "completed")]
+        for stream in waiting:
+            told = await client.at(a).send("GET", f"/api/sessions/{session}/streams/{stream}/")
+            assert (told.data["reason"], told.data["started_at"]) == ("interrupted", None)
+        assert violations([viewer], await client.at(a).session(session)) == []
+
+
 async def test_a_rollback_removes_what_another_process_runs(standing: Cluster, client: Client) -> None:
     a, b = standing["a"], standing["b"]
     session = await client.at(a).new_session()
