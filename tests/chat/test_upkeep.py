@@ -16,6 +16,7 @@ from pytest_django.fixtures import Settings
 from chat import clock_watch, registry, upkeep
 from chat.clock_watch import JUMP_SECONDS, STEADY_SECONDS, ClockWatch
 from chat.models import ChatSession
+from chat.threads import in_thread
 from tests.chat.conftest import Logs
 from tests.chat.conversation import until
 
@@ -40,9 +41,10 @@ def logged_in() -> Client:
 async def forgets_who_stays_away() -> None:
     """Returns once the server's upkeep has."""
     long_ago = timezone.now() - timedelta(days=1)
-    await Session.objects.acreate(session_key="away", session_data="", expire_date=long_ago)
+    away = Session(session_key="away", session_data="", expire_date=long_ago)
+    await in_thread(away.save)
     async with asyncio.timeout(10):
-        while await Session.objects.aexists():
+        while await in_thread(Session.objects.exists):
             pass
 
 
