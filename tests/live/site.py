@@ -5,15 +5,17 @@ import os
 import sqlite3
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.blocking import ask_for_tasks
 from tests.client import Client
 from tests.live.log_lines import parse
-from tests.live.server import PROJECT, Runner, Server, running_server
+from tests.live.server import PROJECT, Runner, Server, running_server, wait_until
 
 FOREVER = "scripted:?tokens=1000000&rate=50"
 SILENT = "scripted:?first_delay=600"
@@ -28,11 +30,15 @@ class Line(NamedTuple):
 
 
 class Open(NamedTuple):
-    """What the server process holds open."""
+    """What the server process holds."""
 
     sockets: int
     databases: int
     threads: int
+    tasks: int
+
+    def exceeds(self, other: "Open") -> bool:
+        return any(mine > its for mine, its in zip(self, other, strict=True))
 
 
 class Site:
@@ -100,12 +106,28 @@ class Site:
     async def open_now(self) -> Open:
         return await asyncio.to_thread(self._open_now)
 
+    async def open_at_rest(self) -> Open:
+        """What is open when two looks in a row see the same: what was let go is closed a little later."""
+        before, now = await self.open_now(), await self.open_now()
+        async with asyncio.timeout(10):
+            while before != now:
+                before, now = now, await self.open_now()
+        return now
+
+    async def until_open_is_no_more_than(self, baseline: Open) -> None:
+        deadline = time.monotonic() + 10
+        while (now := await self.open_now()).exceeds(baseline):
+            assert time.monotonic() < deadline, f"{now}, before: {baseline}"
+
     def _open_now(self) -> Open:
         process = Path(f"/proc/{self.server.pid}")
         names = [os.readlink(path) for path in (process / "fd").iterdir() if path.is_symlink()]
         sockets = sum(name.startswith("socket:") for name in names)
         databases = sum(name.endswith(".sqlite3") for name in names)
-        return Open(sockets, databases, len(list((process / "task").iterdir())))
+        told = ask_for_tasks(self.server.pid, self.server.data_dir)
+        wait_until(told.exists)
+        threads = len(list((process / "task").iterdir()))
+        return Open(sockets, databases, threads, int(told.read_text()))
 
 
 @contextmanager
