@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from chat.running_stream import STOP, RunningStream
 from chat.stream_state import EndReason
 from chat.threads import in_thread
 from events import bus, log_writer
+from events.event_log import READERS
 from events.exceptions import StorageUnavailable
 from events.groups import Signal, group_name
 from tests.chat.conftest import Logs
@@ -309,9 +311,17 @@ async def test_a_session_is_deleted_for_all_viewers_even_if_its_caller_leaves(ta
     await talk.until(lambda history: history[-1].type == "chat.session")
 
 
+# Their threads start as they are needed, and stay.
+POOLS = Counter({"chat-database": 4, "event-log-reader": READERS, "event-log-writer": 1, "event-log-checkpoint": 1})
+
+
+def threads_by_name() -> Counter[str]:
+    return Counter(thread.name.rpartition("_")[0] or thread.name for thread in threading.enumerate())
+
+
 async def test_a_hundred_pairs_of_prompts_leave_nothing_behind(talk: Conversation) -> None:
     await talk.end_of(await talk.ask())
-    loop_tasks, threads = len(asyncio.all_tasks()), threading.active_count()
+    loop_tasks, threads = len(asyncio.all_tasks()), threads_by_name()
     hub, streams = bus.current().hub, registry.current().streams
     for _ in range(100):
         other = await Conversation.begin()
@@ -326,6 +336,6 @@ async def test_a_hundred_pairs_of_prompts_leave_nothing_behind(talk: Conversatio
     known = hub.membership
     assert {*hub.listeners, *known._joined, *known._asked, *known._settling} == {talk.session_id}
     await until(lambda: len(asyncio.all_tasks()) <= loop_tasks)
-    assert threading.active_count() <= max(threads, 4 + threads)
+    assert threads_by_name() <= threads | POOLS, "and so no connection either: each has one at most"
     unfinished = await in_thread(lambda: Stream.objects.filter(reason="").count())
     assert unfinished == 0
