@@ -20,6 +20,7 @@ FIELDS = {
     "stream_end": {"trace", "session", "reason", "cleanup_done"},
 }
 FLUSHES = ["flush_scheduled", "flush_start", "flush_done", "flush_immediate", "flush_cancelled"]
+BOUNDS = ["first_event", "cleanup_flush_task", "flush_on_cleanup"]
 
 
 class Story:
@@ -75,6 +76,7 @@ async def test_two_rapid_prompts(site: Site) -> None:
         "2 event_buffers_cleaned",
         "2 stream_end",
     ]
+    assert_flushed_in_between(story.told(*set(FIELDS) - {*FLUSHES, *BOUNDS}))
     for _, line in story.lines:
         assert set(line.fields) == FIELDS[line.event], line
     assert story.values(1, "stream_cancelled", "reason") == ["registry_new_stream"]
@@ -85,6 +87,16 @@ async def test_two_rapid_prompts(site: Site) -> None:
     flushed = [int(tokens) for tokens in story.values(2, "flush_done", "tokens_sent")]
     assert 0 < sum(flushed) <= 30
     assert first.error is None
+
+
+def assert_flushed_in_between(told: list[str]) -> None:
+    """The first stream flushes when it has begun and until it is cleaned up; never again once its rest was taken."""
+    first = [line.removeprefix("1 ") for line in told if line.startswith("1 ")]
+    begins, closes, rest = (first.index(bound) for bound in BOUNDS)
+    assert not {*first[:begins], *first[rest + 1 :]}
+    assert "flush_done" in first[begins:closes], "a flush that the end did not have to wait for"
+    flushes = [line for line in first if line in ("flush_start", "flush_done")]
+    assert flushes == ["flush_start", "flush_done"] * (len(flushes) // 2)
 
 
 async def test_every_flush_is_told_in_order(site: Site) -> None:
