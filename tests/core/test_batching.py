@@ -175,7 +175,7 @@ def flush(waiting: Batcher, now: float, ended: float | None = None) -> None:
 # --- any tokens at any times, flushes of any length ---
 
 TICK_SECONDS = 1 / 1024  # sums of these are exact
-EXACT_INTERVAL_SECONDS = 77 * TICK_SECONDS
+EXACT_INTERVAL_SECONDS = 78 * TICK_SECONDS
 ticks = st.integers(min_value=0, max_value=200).map(lambda count: count * TICK_SECONDS)
 bursts = st.just(0.0) | ticks
 
@@ -183,25 +183,29 @@ bursts = st.just(0.0) | ticks
 @given(
     st.lists(st.tuples(bursts, valid_text.filter(bool) | st.sampled_from(["x" * 1025, "é" * 400])), max_size=25),
     st.lists(bursts, max_size=10),
+    st.sampled_from([0.0, EXACT_INTERVAL_SECONDS / 3]),  # the product's is a third
 )
 def test_any_tokens_at_any_times_are_sent_in_order_and_in_time(
-    tokens: list[tuple[float, str]], flush_seconds: list[float]
+    tokens: list[tuple[float, str]], flush_seconds: list[float], tick_seconds: float
 ) -> None:
     arrivals = list(zip(accumulate(gap for gap, _ in tokens), (text for _, text in tokens), strict=True))
-    done = run(Batcher(EXACT_INTERVAL_SECONDS, FLUSH_BYTES), arrivals, flush_seconds)
+    done = run(Batcher(EXACT_INTERVAL_SECONDS, FLUSH_BYTES, tick_seconds), arrivals, flush_seconds)
 
     assert done.text == "".join(text for _, text in tokens)
     assert sum(flush.batch.tokens for flush in done.flushes) == len(tokens)
     for flush in done.flushes:
         assert flush.batch.size_bytes == len(flush.batch.text.encode())
-    assert_nothing_late_or_early(done)
+    assert_nothing_late_or_early(done, tick_seconds)
 
 
-def assert_nothing_late_or_early(done: Run) -> None:
+def assert_nothing_late_or_early(done: Run, tick_seconds: float) -> None:
     previous_started, previous_ended = -1.0, -1.0
     for flush in done.flushes:
         first_arrived, last_arrived = flush.started - flush.delays[0], flush.started - flush.delays[-1]
-        due = max(first_arrived, previous_started + EXACT_INTERVAL_SECONDS)
+        due = previous_started + EXACT_INTERVAL_SECONDS
+        if tick_seconds and due > first_arrived:
+            due -= due % tick_seconds
+        due = max(first_arrived, due)
         if flush.immediate:
             assert flush.started == max(last_arrived, previous_ended)
             assert flush.started <= max(due, previous_ended)
