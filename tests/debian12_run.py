@@ -1,7 +1,7 @@
 # ruff: noqa: T201
 """`make run` as a newcomer has it, on a machine with nothing but Python: start, one streamed answer, Ctrl-C.
 
-    tests/debian12_run.py [SECONDS]    (that the start may take at most)
+Usage: tests/debian12_run.py [SECONDS]    (that the start may take at most)
 """
 
 import json
