@@ -20,37 +20,37 @@ async def post(client: Client, body: bytes, *, session: str = "", streamed: bool
     return await client.send("POST", path, body=body, headers={**(EVENT_STREAM if streamed else {}), **named})
 
 
+NO_PROMPTS: list[tuple[bytes, dict[str, str], tuple[int, str]]] = [
+    (b"", {}, (400, "invalid_request")),
+    (b'{"prompt": ""}', {}, (400, "invalid_request")),
+    (b'{"prompt": "  "}', {}, (400, "invalid_request")),
+    (b'{"prompt": 1}', {}, (400, "invalid_request")),
+    (b'{"prompt"', {}, (400, "invalid_request")),
+    (b'["prompt"]', {}, (400, "invalid_request")),
+    (b'{"prompt": NaN}', {}, (400, "invalid_request")),
+    (b'{"prompt": "\\ud800"}', {}, (400, "invalid_request")),
+    (b'{"prompt": "\xff"}', {}, (400, "invalid_request")),
+    (b'{"prompt": "?", "options": {"temperature": 1e999}}', {}, (400, "invalid_request")),
+    (b'{"prompt": "?", "options": {"seed": 123456789012345678901234567890}}', {}, (400, "invalid_request")),
+    (b'{"prompt": ' + b"[" * 500_000, {}, (400, "invalid_request")),
+    (b'{"prompt": ' + b'{"a":' * 100_000 + b"1" + b"}" * 100_000 + b"}", {}, (400, "invalid_request")),
+    (b'{"prompt": "?", "if_busy": "whatever"}', {}, (400, "invalid_request")),
+    (b'{"prompt": "?", "surprise": 1}', {}, (400, "invalid_request")),
+    (b'{"prompt": "' + b"x" * 200_001 + b'"}', {}, (400, "invalid_request")),
+    (LARGE, {}, (413, "too_large")),
+    (b'{"prompt": "?", "model": "no such model"}', {}, (404, "model_not_found")),
+    (b'{"prompt": "?"}', {"Content_Type": "text/plain"}, (415, "unsupported_media_type")),
+    (b"prompt=?", {"Content_Type": "application/x-www-form-urlencoded"}, (415, "unsupported_media_type")),
+    (b'{"prompt": "?"}', {"X_CSRFToken": "wrong"}, (403, "forbidden")),
+    (b'{"prompt": "?"}', {"Authorization": "Bearer jv-wrong"}, (401, "unauthenticated")),
+    (b'{"prompt": "?"}', {"Authorization": ""}, (401, "unauthenticated")),
+    (b'{"prompt": "?"}', {"Host": "evil.example"}, (400, "invalid_request")),
+    (b'{"prompt": "?"}', {"Idempotency_Key": "k" * 201}, (400, "invalid_request")),
+]
+
+
 @pytest.mark.parametrize("streamed", [True, False], ids=["streamed", "202"])
-@pytest.mark.parametrize(
-    ("body", "headers", "error"),
-    [
-        (b"", {}, (400, "invalid_request")),
-        (b'{"prompt": ""}', {}, (400, "invalid_request")),
-        (b'{"prompt": "  "}', {}, (400, "invalid_request")),
-        (b'{"prompt": 1}', {}, (400, "invalid_request")),
-        (b'{"prompt"', {}, (400, "invalid_request")),
-        (b'["prompt"]', {}, (400, "invalid_request")),
-        (b'{"prompt": NaN}', {}, (400, "invalid_request")),
-        (b'{"prompt": "\\ud800"}', {}, (400, "invalid_request")),
-        (b'{"prompt": "\xff"}', {}, (400, "invalid_request")),
-        (b'{"prompt": "?", "options": {"temperature": 1e999}}', {}, (400, "invalid_request")),
-        (b'{"prompt": "?", "options": {"seed": 123456789012345678901234567890}}', {}, (400, "invalid_request")),
-        (b'{"prompt": ' + b"[" * 500_000, {}, (400, "invalid_request")),
-        (b'{"prompt": ' + b'{"a":' * 100_000 + b"1" + b"}" * 100_000 + b"}", {}, (400, "invalid_request")),
-        (b'{"prompt": "?", "if_busy": "whatever"}', {}, (400, "invalid_request")),
-        (b'{"prompt": "?", "surprise": 1}', {}, (400, "invalid_request")),
-        (b'{"prompt": "' + b"x" * 200_001 + b'"}', {}, (400, "invalid_request")),
-        (LARGE, {}, (413, "too_large")),
-        (b'{"prompt": "?", "model": "no such model"}', {}, (404, "model_not_found")),
-        (b'{"prompt": "?"}', {"Content_Type": "text/plain"}, (415, "unsupported_media_type")),
-        (b"prompt=?", {"Content_Type": "application/x-www-form-urlencoded"}, (415, "unsupported_media_type")),
-        (b'{"prompt": "?"}', {"X_CSRFToken": "wrong"}, (403, "forbidden")),
-        (b'{"prompt": "?"}', {"Authorization": "Bearer jv-wrong"}, (401, "unauthenticated")),
-        (b'{"prompt": "?"}', {"Authorization": ""}, (401, "unauthenticated")),
-        (b'{"prompt": "?"}', {"Host": "evil.example"}, (400, "invalid_request")),
-        (b'{"prompt": "?"}', {"Idempotency_Key": "k" * 201}, (400, "invalid_request")),
-    ],
-)
+@pytest.mark.parametrize(("body", "headers", "error"), NO_PROMPTS)
 async def test_a_prompt_that_is_none_is_refused_and_nothing_is_stored(
     site: Site, body: bytes, headers: dict[str, str], error: tuple[int, str], streamed: bool
 ) -> None:

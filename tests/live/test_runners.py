@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
-from tests.live import test_disconnect, test_streaming, test_two_prompts
+from tests.live import test_bad_input, test_disconnect, test_streaming, test_two_prompts, test_viewers
 from tests.live.site import Site, running_site
 
 CORE: list[Callable[[Site], Awaitable[None]]] = [
@@ -19,7 +19,11 @@ CORE: list[Callable[[Site], Awaitable[None]]] = [
     test_disconnect.test_in_the_queue,
     test_disconnect.test_while_the_prompt_is_being_accepted,
     test_two_prompts.test_twenty_prompts_of_the_same_instant,
+    test_viewers.test_fifty_viewers_read_the_same_bytes_and_they_are_what_is_stored,
 ]
+
+# From 100 kB on, plain Daphne puts a body into a file, on the event loop.
+SMALL_NO_PROMPTS = [case for case in test_bad_input.NO_PROMPTS if len(case[0]) < 100_000]
 
 
 @pytest.fixture(scope="module", params=["daphne", "uvicorn"])
@@ -36,3 +40,16 @@ async def test_under_another_server(other_site: Site, holds: Callable[[Site], Aw
 @pytest.mark.parametrize("header", [True, False], ids=["Last-Event-ID", "after"])
 async def test_a_viewer_who_comes_back_misses_nothing(other_site: Site, header: bool) -> None:
     await test_streaming.test_a_viewer_who_comes_back_misses_nothing(other_site, header)
+
+
+@pytest.mark.parametrize(("body", "headers", "error"), SMALL_NO_PROMPTS)
+async def test_a_prompt_that_is_none_is_refused(
+    other_site: Site, body: bytes, headers: dict[str, str], error: tuple[int, str]
+) -> None:
+    await test_bad_input.test_a_prompt_that_is_none_is_refused_and_nothing_is_stored(
+        other_site, body, headers, error, streamed=True
+    )
+
+
+async def test_after_all_that_the_server_goes_on(other_site: Site) -> None:
+    await test_bad_input.test_after_all_that_the_server_goes_on(other_site)
