@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.blocking import assert_nothing_blocked, watched
 from tests.server_process import Server, eventually, processes_of
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
@@ -129,7 +130,7 @@ class Jarvis(Server):
 
     def environment(self) -> dict[str, str]:
         own = {"JARVIS_DATA_DIR": str(self.folder), "PORT": str(self._port), "CHAT_PROVIDER_URL": ""}
-        return os.environ | own
+        return os.environ | watched(self.folder) | own
 
     def is_ready(self) -> bool:
         return f"Everything is ready. Open http://127.0.0.1:{self._port}/" in self.output()
@@ -150,6 +151,7 @@ def jarvis() -> Iterator[Jarvis]:
     jarvis.prepare()
     with jarvis:
         yield jarvis
+        assert_nothing_blocked(jarvis.folder)
 
 
 def test_the_first_start_shows_a_password_and_a_key_and_the_second_nothing() -> None:
