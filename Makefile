@@ -1,7 +1,7 @@
 # Everything is done through these targets. Settings come from the environment or `.env`: see `.env.example`.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help install run cluster test test-quick faults check format lock clean debian12 bench bench-quick
+.PHONY: help install run cluster test test-quick faults check format lock clean debian12 load bench bench-quick
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -37,6 +37,9 @@ test-quick: $(VENV)/installed-dev  ## Run the tests that need no services, in un
 faults: $(VENV)/installed-dev  ## Run the fault suite (ARGS="--rounds 16" for 16 seeds of each fault)
 	@setup/debian-packages redis-server postgresql nftables iproute2 faketime
 	@$(PYTHON) -m pytest $(SIDE_BY_SIDE) --dist worksteal tests/faults $(ARGS)
+
+load: $(VENV)/installed-dev  ## Measure how old tokens are in 100 streams at once (ARGS="--streams 200")
+	@$(PYTHON) -m benchmarks.load $(ARGS)
 
 bench: $(VENV)/installed $(BENCH)/installed  ## Measure Jarvis beside its peers (ARGS="a b --servers jarvis fastapi")
 	@setup/debian-packages redis-server
