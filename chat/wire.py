@@ -6,7 +6,7 @@ from uuid import UUID
 
 from chat.models import Message, Stream
 from chat.stream_state import EndReason, StreamState, is_error
-from events.core.event import encode_data
+from events.core.event import encode_data, encode_text
 from events.log_transaction import Entry
 
 TOKEN = "chat.token"  # noqa: S105
@@ -31,10 +31,10 @@ def prompt(stream: Stream, message: Message) -> Entry:
 
 def token_encoder(stream_id: UUID, message_id: UUID) -> Any:
     """Makes a batch's text the data of a `chat.token`; all but the text is encoded once a stream."""
-    head = encode_data({"stream_id": str(stream_id), "message_id": str(message_id)})[:-1] + ","
+    head = encode_data({"stream_id": str(stream_id), "message_id": str(message_id)})[:-1] + ',"text":'
 
     def encode(text: str) -> str:
-        return head + encode_data({"text": text})[1:]
+        return head + encode_text(text) + "}"
 
     return encode
 

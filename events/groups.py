@@ -57,11 +57,18 @@ def signal_message(session_id: UUID, signal: Signal) -> LayerMessage:
 
 
 def parse(message: dict[str, Any]) -> tuple[str, Event | Signal] | None:
-    """The session (hex) and what came; None for what another version of this program may have sent."""
-    match message:
-        case {"type": "session.event", "session": str(), "seq": int(), "name": str(), "data": str(), "stream": stream}:
-            if message["seq"] == 0:
-                return message["session"], Signal(message["name"], message["data"])
-            if stream is None or isinstance(stream, str):
-                return message["session"], Event(message["seq"], message["name"], message["data"], stream)
-    return None
+    """The session (hex) and what came; None for what another version of this program may have sent.
+
+    For each event of the process: plain look-ups, since matching a pattern costs four times as much.
+    """
+    try:
+        session, seq, name = message["session"], message["seq"], message["name"]
+        data, stream = message["data"], message["stream"]
+    except KeyError:
+        return None
+    texts = isinstance(session, str) and isinstance(name, str) and isinstance(data, str)
+    if not texts or not isinstance(seq, int) or message.get("type") != MESSAGE_TYPE:
+        return None
+    if seq == 0:
+        return session, Signal(name, data)
+    return (session, Event(seq, name, data, stream)) if stream is None or isinstance(stream, str) else None

@@ -4,6 +4,7 @@ Written in the subset that seven independent readers read alike: LF only, one `d
 """
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from events.core.event import Event
@@ -28,14 +29,17 @@ def encode_frame(type: str, data: str, id: int | None = None) -> bytes:
     Raises `ValueError` for CR, LF or NUL in the type, CR or LF in the data, and lone surrogates anywhere: each would
     end the line early, and let data pass for fields.
     """
-    if _BREAKS_FIELD.search(type):
-        raise ValueError(f"CR, LF or NUL in an event's type: {type!r}")
-    if _BREAKS_LINE.search(data):
+    if "\n" in data or "\r" in data:
         raise ValueError(f"CR or LF in an event's data, type {type!r}")
     head = "" if id is None else f"id: {id}\n"
-    if type:
-        head += f"event: {type}\n"
-    return f"{head}data: {data}\n\n".encode()
+    return f"{head}{_event_line(type)}data: {data}\n\n".encode()
+
+
+@lru_cache(maxsize=64)  # a program has a dozen types
+def _event_line(type: str) -> str:
+    if _BREAKS_FIELD.search(type):
+        raise ValueError(f"CR, LF or NUL in an event's type: {type!r}")
+    return f"event: {type}\n" if type else ""
 
 
 def comment(text: str) -> bytes:
