@@ -103,5 +103,6 @@ $(BENCH)/installed: benchmarks/requirements.txt benchmarks/requirements-litellm.
 	@$(BENCH)/bin/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r benchmarks/requirements.txt
 	@"$$(setup/find-python)" -m venv $(BENCH)/litellm
 	@$(BENCH)/litellm/bin/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r benchmarks/requirements-litellm.txt
+	@setup/debian-packages nodejs npm
 	@npm ci --prefix benchmarks/peers --no-audit --no-fund --loglevel=error
 	@touch $@

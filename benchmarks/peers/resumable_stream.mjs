@@ -3,19 +3,30 @@
 import { createServer } from "node:http";
 import { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
-import { crc32 } from "node:zlib";
 import { createResumableStreamContext } from "resumable-stream";
 
 const context = createResumableStreamContext({ waitUntil: () => {} });
 const now = () => Number(process.hrtime.bigint()) / 1e9;
 const token = (k) => `⟨${k}:${crc32(String(k)).toString(16).padStart(8, "0")}⟩`;
 
+// Debian 12's Node 18 has none in node:zlib.
+const crcs = Uint32Array.from({ length: 256 }, (_, byte) => {
+  for (let bit = 0; bit < 8; bit++) byte = byte & 1 ? (byte >>> 1) ^ 0xedb88320 : byte >>> 1;
+  return byte;
+});
+function crc32(digits) {
+  let crc = 0xffffffff;
+  for (const digit of digits) crc = (crc >>> 8) ^ crcs[(crc ^ digit.charCodeAt(0)) & 0xff];
+  return (crc ^ 0xffffffff) >>> 0;
+}
+
 function source(at, tokens, rate) {
   let k = 0;
   return new ReadableStream({
     async pull(controller) {
       if (k >= tokens) return controller.close();
-      await sleep(Math.max(0, (at + k / rate - now()) * 1000));
+      const early = (at + k / rate - now()) * 1000;
+      if (early > 0) await sleep(early); // what is due comes at once, as in source.py
       controller.enqueue(`data: ${token(k++)}\n\n`);
     },
   });

@@ -1,4 +1,8 @@
-"""The tokens that every server streams: token k is due at `at + k / rate` on the machine's monotonic clock."""
+"""The tokens that every server streams: token k is due at `at + k / rate` on the machine's monotonic clock.
+
+Who is late gets all that is due in one wake-up, as `scripted:` gives Jarvis and a connection to a model everybody:
+a sleep for each would make an overloaded peer pay once more for being late.
+"""
 
 import asyncio
 from zlib import crc32
@@ -11,5 +15,6 @@ def token(k):
 async def tokens(at, count, rate):
     loop = asyncio.get_running_loop()
     for k in range(count):
-        await asyncio.sleep(max(0.0, at + k / rate - loop.time()))
+        if (early := at + k / rate - loop.time()) > 0:
+            await asyncio.sleep(early)
         yield token(k)
