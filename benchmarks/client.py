@@ -28,9 +28,11 @@ class TokenStream(asyncio.Protocol):
         self.begun = asyncio.Event()  # set with the first byte of the answer
         self.done = asyncio.Event()
         self.times = array("d")  # of each read that brought tokens
+        self.firsts = array("q")  # number of the first of them
         self.counts = array("q")  # how many it brought
         self._request = request
         self._ends = ends
+        self._next = 0  # the token that is expected
         self._tail = b""
         self._head = self._last = b""
         self._transport: asyncio.Transport | None = None
@@ -51,10 +53,14 @@ class TokenStream(asyncio.Protocol):
         whole = self._tail + data if self._tail else data
         found = _TOKEN.findall(whole)
         if found:
-            first, self.tokens = self.tokens, self.tokens + len(found)
-            if found != bodies(first, self.tokens):
+            first = self._next
+            if found != bodies(first, first + len(found)):
                 self._fail(f"expected tokens from {first}, got {found[0]!r} … {found[-1]!r}")
+                first = int(found[0].partition(b":")[0])  # else all ages after a loss would be those of other tokens
+            self._next = first + len(found)
+            self.tokens += len(found)
             self.times.append(now)
+            self.firsts.append(first)
             self.counts.append(len(found))
         self._tail = whole[max(whole.rfind(b"\xe2\x9f\xa9") + 3, len(whole) - _LONGEST_TOKEN_BYTES) :]
         if self.tokens >= self.schedule.tokens and (not self._ends or self._tail.endswith(_LAST_CHUNK)):
@@ -82,8 +88,7 @@ class TokenStream(asyncio.Protocol):
     def ages(self) -> list[float]:
         """Seconds from each token's due time to its receipt, in order."""
         ages: list[float] = []
-        for received, count in zip(self.times, self.counts, strict=True):
-            first = len(ages)
+        for received, first, count in zip(self.times, self.firsts, self.counts, strict=True):
             ages += [received - self.schedule.due(k) for k in range(first, first + count)]
         return ages
 

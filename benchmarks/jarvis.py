@@ -35,6 +35,9 @@ class Jarvis(Server):
 
     def environment(self) -> dict[str, str]:
         return {
+            "REDIS_URL": "",  # whatever the developer's environment or .env says
+            "DATABASE_URL": "",
+            "LOG_LEVEL": "INFO",
             "HOST": "127.0.0.1",
             "PORT": str(self.port),
             "JARVIS_DATA_DIR": str(self.data_dir),
@@ -123,6 +126,10 @@ class JarvisCompletions(Jarvis):
     """Its `/v1/chat/completions`."""
 
     name, title = "jarvis-v1", "Jarvis /v1 (Daphne)"
+
+    async def exists(self) -> bool:
+        status, _ = await fetch(self.port, request("GET", "/v1/models", self.headers()))
+        return status == 200
 
     def stream_request(self, channel: str, schedule: Schedule) -> bytes:
         return completion_request(schedule, self.headers())

@@ -43,14 +43,16 @@ class Recorder(asyncio.Protocol):
 
     async def when(self, words: bytes, seconds: float = 20.0) -> float:
         """The time at which these words had arrived. Raises TimeoutError, ConnectionError."""
+        searched, tail = 0, b""
         async with asyncio.timeout(seconds):
             while True:
                 self._news.clear()
-                so_far = b""
-                for received, data in self.reads:
-                    so_far += data
-                    if words in so_far:
+                for received, data in self.reads[searched:]:
+                    if words in (tail := tail + data):
                         return received
+                    tail = tail[max(0, len(tail) - len(words) + 1) :]  # what words cut in two may begin in
+                    searched += 1
                 if self.closed:
+                    so_far = self.data
                     raise ConnectionError(f"closed before {words!r}: {so_far[:200]!r} … {so_far[-300:]!r}")
                 await self._news.wait()
