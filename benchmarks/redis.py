@@ -3,9 +3,16 @@
 import asyncio
 import subprocess
 import tempfile
-from typing import Self
+from typing import NamedTuple, Self
 
 from benchmarks import machine
+
+
+class Work(NamedTuple):
+    """A read brings one or many commands: those that share a round trip."""
+
+    commands: int
+    reads: int
 
 
 class Redis:
@@ -28,7 +35,7 @@ class Redis:
         self._spawn()
         for _ in range(200):
             try:
-                await self.commands()
+                await self.work()
                 return self
             except OSError:
                 await asyncio.sleep(0.05)
@@ -39,8 +46,8 @@ class Redis:
         await asyncio.to_thread(self.process.wait)
         self._folder.cleanup()
 
-    async def commands(self) -> int:
-        """How many it has processed, this question included."""
+    async def work(self) -> Work:
+        """What it has done so far, this question included."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         try:
             writer.write(b"INFO stats\r\n")
@@ -48,4 +55,5 @@ class Redis:
             text = (await reader.readexactly(size)).decode()
         finally:
             writer.close()
-        return next(int(line.split(":")[1]) for line in text.splitlines() if line.startswith("total_commands_proc"))
+        values = dict(line.split(":", 1) for line in text.split() if ":" in line)
+        return Work(int(values["total_commands_processed"]), int(values["total_reads_processed"]))

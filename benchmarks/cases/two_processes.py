@@ -45,7 +45,7 @@ async def _run(redis: Redis, asked: Server, watched: Server, streams: int, secon
         for channel, schedule in zip(channels, schedules, strict=True)
     ]
     pids = (asked.pid, watched.pid, redis.process.pid)
-    commands, before = await redis.commands(), [machine.cpu_seconds(pid) for pid in pids]
+    work, before = await redis.work(), [machine.cpu_seconds(pid) for pid in pids]
     for asker, watcher in zip(askers, watchers, strict=True):
         await open_stream(asked.port, asker)
         await asker.begun.wait()  # it is there before it is watched
@@ -53,18 +53,20 @@ async def _run(redis: Redis, asked: Server, watched: Server, streams: int, secon
         await asyncio.sleep(1 / pace)
     await wait_for_all([*askers, *watchers], max(each.ends_at for each in schedules) + 5.0)
     used = [machine.cpu_seconds(pid) - start for pid, start in zip(pids, before, strict=True)]
-    commands = await redis.commands() - commands
+    commands, reads = (after - start for after, start in zip(await redis.work(), work, strict=True))
     tokens = max(1, sum(watcher.tokens for watcher in watchers))
     for reader in (*askers, *watchers):
         reader.close()
     errors = [reader.trouble for reader in (*askers, *watchers) if reader.trouble]
     return {
         "server": asked.name,
+        "kept_up": all(each.complete for each in (*askers, *watchers)),
         "cpu_us": round((used[0] + used[1]) / tokens * 1e6, 1),
         "asked_us": round(used[0] / tokens * 1e6, 1),
         "watched_us": round(used[1] / tokens * 1e6, 1),
         "redis_us": round(used[2] / tokens * 1e6, 1),
         "commands_per_token": round(commands / tokens, 3),
+        "reads_per_token": round(reads / tokens, 3),  # of Redis: round trips
         "complete": f"{sum(each.complete for each in (*askers, *watchers))}/{2 * streams}",
         "error": errors[0][:60] if errors else "",
     }
