@@ -7,6 +7,7 @@ import json
 import platform
 import resource
 import time
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,8 @@ def main() -> int:
     results.mkdir(parents=True)
     reports: Sequence[Report] = uvloop.run(_run(arguments.cases or list(CASES), arguments, results))
     print(f"Written to {results}")
+    if any(report.error for report in reports):
+        return 1
     met = all(goal.met for report in reports for goal in report.goals)
     return 0 if met or arguments.quick else 1  # quick figures decide nothing
 
@@ -58,7 +61,10 @@ async def _run(letters: Sequence[str], arguments: argparse.Namespace, results: P
     for letter in letters:
         case: Any = importlib.import_module(f"benchmarks.cases.{CASES[letter]}")
         began, load = time.monotonic(), machine.load_average()
-        report: Report = await case.run(options)
+        try:
+            report: Report = await case.run(options)
+        except Exception:  # one case must not take the figures of all others with it
+            report = Report(letter, CASES[letter], [], error=traceback.format_exc())
         options.found[letter] = report
         print(report.text(), flush=True)
         seconds = round(time.monotonic() - began, 1)

@@ -26,15 +26,18 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """Met if the value is at most the limit (`at_least`: at least)."""
+    """Met if the value is at most the limit (`at_least`: at least), and Jarvis kept up with the load meanwhile."""
 
     text: str
     value: float
     limit: float
     at_least: bool = False
+    kept_up: bool = True
 
     @property
     def met(self) -> bool:
+        if not self.kept_up:  # who leaves work undone is cheap
+            return False
         return self.value >= self.limit if self.at_least else self.value <= self.limit
 
 
@@ -46,6 +49,7 @@ class Report:
     goals: Sequence[Goal] = ()
     chart: Chart | None = None
     notes: Sequence[str] = field(default_factory=tuple)
+    error: str = ""  # what ended the case before it found anything
 
     def as_json(self) -> dict[str, Any]:
         goals = [{**asdict(goal), "met": goal.met} for goal in self.goals]
@@ -55,14 +59,18 @@ class Report:
             "rows": list(self.rows),
             "goals": goals,
             "notes": list(self.notes),
+            "error": self.error,
         }
 
     def text(self) -> str:
         lines = [f"({self.case}) {self.title}", "", table(self.rows), ""]
         for goal in self.goals:
             sign = "≥" if goal.at_least else "≤"
-            lines.append(f"  {'met   ' if goal.met else 'MISSED'} {goal.text}: {goal.value:g} ({sign} {goal.limit:g})")
+            late = "" if goal.kept_up else ", but Jarvis did not keep up"
+            what = "met   " if goal.met else "MISSED"
+            lines.append(f"  {what} {goal.text}: {goal.value:g} ({sign} {goal.limit:g}){late}")
         lines += [f"  {note}" for note in self.notes]
+        lines += [self.error] * bool(self.error)
         return "\n".join(lines) + "\n"
 
     def value(self, server: str, column: str) -> float:
@@ -70,12 +78,18 @@ class Report:
         return next((float(row[column]) for row in self.rows if row["server"] == server), 0.0)
 
 
-def goal_of_ratio(rows: Sequence[Row], column: str, ours: str, theirs: str, limit: float) -> list[Goal]:
-    """Ours ÷ theirs; nothing if one of them was not measured."""
-    values = {row["server"]: float(row[column]) for row in rows}
-    if not values.get(ours) or not values.get(theirs):
+def goal_of_ratio(
+    rows: Sequence[Row], column: str, over: str, under: str, limit: float, *, at_least: bool = False
+) -> list[Goal]:
+    """Over ÷ under; nothing if one of them was not measured. Says it of a peer that did not keep up with the load."""
+    row = {each["server"]: each for each in rows if each.get(column)}
+    if over not in row or under not in row:
         return []
-    return [Goal(f"{column} of {ours} ÷ {theirs}", round(values[ours] / values[theirs], 3), limit)]
+    behind = [name for name in (over, under) if not row[name].get("kept_up", True)]
+    peers = [name for name in behind if not name.startswith("jarvis")]
+    text = f"{column} of {over} ÷ {under}" + "".join(f" ({name} did not keep up)" for name in peers)
+    value = round(float(row[over][column]) / float(row[under][column]), 3)
+    return [Goal(text, value, limit, at_least, kept_up=behind == peers)]
 
 
 def table(rows: Sequence[Row]) -> str:

@@ -50,6 +50,7 @@ def _row(load: Load) -> Row:
     return {
         "server": load.server,
         "viewers": load.streams,
+        "kept_up": load.kept_up,
         "whole_us": load.whole_us,
         "steady_us": load.steady_us,
         "complete": f"{load.complete_streams}/{load.streams}",

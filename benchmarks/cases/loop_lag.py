@@ -3,9 +3,11 @@
 import asyncio
 import tempfile
 import time
+from math import ceil
 from pathlib import Path
 
 from benchmarks.jarvis import Jarvis, JarvisUvicorn
+from benchmarks.loop_watch import TICK_SECONDS
 from benchmarks.measurement import Load, percentile_ms, run_streams, warm_up
 from benchmarks.report import Goal, Options, Report, Row
 from benchmarks.servers import FastAPI, Server
@@ -22,7 +24,11 @@ async def run(options: Options) -> Report:
         if options.wants(kind.name):
             load, lags = await _run_server(kind, streams, seconds)
             rows.append(_row(load, sorted(lags)))
-    goals = [Goal("lag of jarvis, 99.9 %, ms", row["lag_p999_ms"], 50.0) for row in rows if row["server"] == "jarvis"]
+    goals = [
+        Goal("lag of jarvis, 99.9 %, ms", row["lag_p999_ms"], 50.0, kept_up=row["kept_up"])
+        for row in rows
+        if row["server"] == "jarvis"
+    ]
     return Report("h", f"Loop lag with {streams} streams", rows, goals)
 
 
@@ -43,13 +49,19 @@ async def _run_server(kind: type[Server], streams: int, seconds: float) -> tuple
             ended = time.monotonic()
         text = await asyncio.to_thread(output.read_text)
     pairs = (line.split() for line in text.splitlines())
-    return load, [float(lag) for at, lag in pairs if began <= float(at) <= ended]
+    return load, [each for at, lag in pairs if began <= float(at) <= ended for each in _all_that_waited(float(lag))]
+
+
+def _all_that_waited(lag: float) -> list[float]:
+    """A loop that is late by 500 ms runs one late timer of ours, but would have kept 50 waiting, each less long."""
+    return [lag, *(lag - i * TICK_SECONDS for i in range(1, ceil(lag / TICK_SECONDS)))]
 
 
 def _row(load: Load, lags: list[float]) -> Row:
     return {
         "server": load.server,
         "streams": load.streams,
+        "kept_up": load.kept_up,
         "lag_p50_ms": percentile_ms(lags, 0.5),
         "lag_p99_ms": percentile_ms(lags, 0.99),
         "lag_p999_ms": percentile_ms(lags, 0.999),
