@@ -4,7 +4,7 @@ from types import MappingProxyType
 import pytest
 from hypothesis import given
 
-from events.core.event import encode_data, storable
+from events.core.event import encode_data, encode_text, storable
 from tests.core.texts import any_text
 
 
@@ -14,6 +14,11 @@ def test_data_is_one_line_of_valid_json_whatever_the_text(text: str) -> None:
     assert len(data.splitlines()) == 1
     assert "\0" not in data
     assert json.loads(data.encode()) == {"text": storable(text)}
+
+
+@given(any_text)
+def test_a_text_alone_is_encoded_as_it_is_in_data(text: str) -> None:
+    assert encode_data({"text": text}) == f'{{"text":{encode_text(text)}}}'
 
 
 @given(any_text, any_text)
