@@ -193,9 +193,10 @@ def test_the_end_is_quick_and_leaves_nothing(model: EmbeddedModel, how: signal.S
 
 def test_an_answer_may_end_before_the_model_does(asking: Asking, model: EmbeddedModel) -> None:
     question = asking(model, **ESSAY, stream=True, max_tokens=4)
-    eventually(lambda: busy_slots(model) == 1, "the answer running")
+    answer = question.response()
+    answer.readline()  # its first token: what is left takes less than the model's patience, on a busy machine too
     model.stop()
-    assert b"[DONE]" in question.response().read()
+    assert b"[DONE]" in answer.read()
 
 
 def test_an_answer_without_end_does_not_hold_up_the_end(asking: Asking, model: EmbeddedModel) -> None:
@@ -203,7 +204,7 @@ def test_an_answer_without_end_does_not_hold_up_the_end(asking: Asking, model: E
     question.response().readline()
     assert model.process is not None
     model.process.terminate()
-    assert model.process.wait(3) == 0
+    assert model.process.wait(10) == 0  # the whole answer takes 20 s and more
     question.hang_up()
 
 
