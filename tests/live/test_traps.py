@@ -11,6 +11,7 @@ from tests.live.raw_client import RawClient
 from tests.live.server import TEST_APPLICATION, Server, wait_until
 
 MEBIBYTE = 1 << 20
+TRIES = 4
 
 
 def status_of(server: Server, path: str) -> int:
@@ -59,22 +60,27 @@ def test_a_header_that_is_no_bytes_is_a_500_at_once(served: Server) -> None:
 def test_a_large_form_stalls_no_stream(start_server: StartServer) -> None:
     server = start_server(application=TEST_APPLICATION, env={"CHAT_MAX_BODY_BYTES": str(16 * MEBIBYTE)})
     form = b"&".join(b"field%d=value" % number for number in range(10 * MEBIBYTE // 14))
-    answers = []
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    gaps, answers = [], []
 
     def post() -> None:
-        headers = {"Content-Type": "application/x-www-form-urlencoded"}
         with urllib.request.urlopen(urllib.request.Request(f"{server.url}/ok", form, headers)) as response:
             answers.append(response.read())
 
     with RawClient(server) as viewer:
         viewer.get("/ticks")
         viewer.read_until(b"tick")
-        posting = threading.Thread(target=post)
-        posting.start()
-        gap = viewer.largest_gap(until=time.monotonic() + 2)
-        posting.join()
-    assert answers[0].startswith(b"size=%d " % len(form))
-    assert gap < 1, "parsing the form takes seconds"
+        for _ in range(TRIES):
+            posting = threading.Thread(target=post)
+            posting.start()
+            gap = 0.0
+            while posting.is_alive():
+                gap = max(gap, viewer.largest_gap(until=time.monotonic() + 0.05))
+            gaps.append(gap)
+    assert all(answer.startswith(b"size=%d " % len(form)) for answer in answers)
+    assert len(answers) == TRIES
+    # Parsing takes 5 s, every time; what a busy machine does to one try, it does not do to all.
+    assert min(gaps) < 0.1, gaps
 
 
 def test_who_does_not_read_costs_little_and_is_cut(served: Server) -> None:
