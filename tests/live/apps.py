@@ -2,14 +2,17 @@
 
 import asyncio
 import os
+import threading
 import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
+from asgiref.sync import sync_to_async
 from channels.routing import URLRouter
 from django.urls import re_path
 
+from chat.urls import stream_urlpatterns
 from jarvis_site.asgi import behind_the_gate, django_application
 from jarvis_site.asgi.types import Receive, Scope, Send
 
@@ -102,6 +105,24 @@ async def burst(scope: Scope, receive: Receive, send: Send) -> None:
     await _body(send, b"")
 
 
+async def occupy(scope: Scope, receive: Receive, send: Send) -> None:
+    """Occupies the one thread that all `sync_to_async` calls of all consumers share, until the client leaves."""
+    occupied, left = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def wait() -> None:
+        loop.call_soon_threadsafe(occupied.set)
+        left.wait()
+
+    await _start(send)
+    waiting = asyncio.ensure_future(sync_to_async(wait)())
+    await occupied.wait()
+    await _body(send, b"data: occupied\n\n", more=True)
+    await _left(receive)
+    left.set()
+    await waiting
+
+
 async def hold(scope: Scope, receive: Receive, send: Send) -> None:
     """Holds the event loop for `?seconds=`: with `&how=burn` it computes, with `&how=block` it waits."""
     query = parse_qs(scope["query_string"].decode())
@@ -133,7 +154,9 @@ _APPLICATIONS: dict[str, Any] = {
     "flood": flood,
     "burst": burst,
     "hold": hold,
+    "occupy": occupy,
 }
 _routes: list[Any] = [re_path(f"^{path}$", application) for path, application in _APPLICATIONS.items()]
+_routes += stream_urlpatterns
 unguarded = URLRouter([*_routes, re_path(r"", django_application)])
 application = behind_the_gate(unguarded)

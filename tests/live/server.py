@@ -19,6 +19,7 @@ from typing import Literal
 from tests.blocking import assert_nothing_blocked, watched
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
+PRODUCT = "jarvis_site.asgi:application"
 TEST_APPLICATION = "tests.live.apps:application"
 START_SECONDS = 60.0
 
@@ -64,7 +65,7 @@ class Server:
 def running_server(
     *,
     runner: Runner = "serve",
-    application: str = "jarvis_site.asgi:application",
+    application: str = PRODUCT,
     data_dir: Path | None = None,
     listener: socket.socket | None = None,
     env: Mapping[str, str] | None = None,

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from tests.blocking import ask_for_tasks
 from tests.client import Client
 from tests.live.log_lines import parse
-from tests.live.server import PROJECT, Runner, Server, running_server, wait_until
+from tests.live.server import PRODUCT, PROJECT, Runner, Server, running_server, wait_until
 
 FOREVER = "scripted:?tokens=1000000&rate=50"
 SILENT = "scripted:?first_delay=600"
@@ -147,9 +147,11 @@ def running_endpoint() -> Iterator[str]:
 
 
 @contextmanager
-def running_site(*, runner: Runner = "serve", data_dir: Path | None = None, **settings: str) -> Iterator[Site]:
+def running_site(
+    *, runner: Runner = "serve", application: str = PRODUCT, data_dir: Path | None = None, **settings: str
+) -> Iterator[Site]:
     """`settings` are environment variables of the server. All log lines are written, whatever the level."""
     with running_endpoint() as endpoint_url:
         env = {"CHAT_PROVIDER_URL": endpoint_url, "LOG_LEVEL": "DEBUG", "LOG_MAX_BYTES": "1000000000", **settings}
-        with running_server(runner=runner, data_dir=data_dir, env=env) as server:
+        with running_server(runner=runner, application=application, data_dir=data_dir, env=env) as server:
             yield Site(server, endpoint_url)
