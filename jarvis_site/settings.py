@@ -6,10 +6,9 @@ from typing import Any, TypeVar
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
-from redis.asyncio.retry import Retry
-from redis.backoff import ExponentialWithJitterBackoff
 
 from events.deadline import Connection
+from jarvis_site import channel_layers
 from jarvis_site.secret_key import kept_secret_key
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -194,31 +193,14 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 REDIS_URL = _text("REDIS_URL", "")
 if REDIS_URL and not REDIS_URL.startswith(("redis://", "rediss://", "unix://")):
     raise ImproperlyConfigured("REDIS_URL must be redis://HOST:PORT, rediss://HOST:PORT or unix://SOCKET")
-CHANNEL_LAYERS: dict[str, dict[str, Any]]
-if REDIS_URL:
-    CHANNEL_LAYERS = {
-        "default": {
-            "BACKEND": "events.redis_layer.RedisChannelLayer",
-            "CONFIG": {
-                "prefix": "jarvis",
-                "capacity": EVENTS_CHANNEL_CAPACITY,
-                "hosts": [
-                    {
-                        "address": REDIS_URL,
-                        "socket_timeout": 3,  # a hung Redis must not hang a publisher
-                        "socket_connect_timeout": 2,
-                        "health_check_interval": 15,
-                        "driver_info": None,  # else each connection reads redis-py's version from disk, on the loop
-                        "retry": Retry(ExponentialWithJitterBackoff(base=0.1, cap=1), 5),
-                    }
-                ],
-            },
-        }
-    }
-else:
-    CHANNEL_LAYERS = {
-        "default": {"BACKEND": "events.layers.InProcessChannelLayer", "CONFIG": {"capacity": EVENTS_CHANNEL_CAPACITY}}
-    }
+REDIS_LAYER = _text("REDIS_LAYER", "pubsub").lower()
+if REDIS_LAYER not in channel_layers.KINDS:
+    raise ImproperlyConfigured(f"REDIS_LAYER={REDIS_LAYER!r} is neither pubsub nor core; leave it out for pubsub")
+CHANNEL_LAYERS = (
+    channel_layers.on_redis(REDIS_LAYER, REDIS_URL, EVENTS_CHANNEL_CAPACITY, EVENTS_MAX_CONNECTION_SECONDS)
+    if REDIS_URL
+    else channel_layers.in_process(EVENTS_CHANNEL_CAPACITY)
+)
 
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"

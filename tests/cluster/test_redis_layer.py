@@ -1,7 +1,7 @@
 """The hub on real Redis layers: ours, the one it comes from, and the other one that channels_redis has."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import suppress
 from typing import Any
 from uuid import UUID, uuid4
@@ -9,12 +9,16 @@ from uuid import UUID, uuid4
 import pytest
 from channels.layers import channel_layers
 from pytest_django import Settings
+from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from events.core.event import Event
 from events.groups import Signal
 from events.hub import Hub
 from events.redis_layer import RedisChannelLayer
+from tests.cluster.client import Client
+from tests.cluster.cluster import Cluster
+from tests.faults.checker import violations
 from tests.services import RedisServer
 
 OURS = "events.redis_layer.RedisChannelLayer"
@@ -141,6 +145,31 @@ async def test_a_session_that_nobody_listens_to_leaves_no_membership(hub: Hub) -
     await last.until(1)
     assert ears[0].heard == []
     assert set(hub.membership._asked) == {last.session_id}
+
+
+@pytest.fixture
+def on_core(redis_server: RedisServer) -> Iterator[Cluster]:
+    with Cluster(redis_url=redis_server.url, REDIS_LAYER="core") as cluster:
+        cluster.serve("a", "b", "c")
+        yield cluster
+
+
+async def test_servers_work_on_the_core_layer_too(on_core: Cluster, redis_server: RedisServer) -> None:
+    a, b, c = (on_core[name] for name in "abc")
+    async with Client(on_core.key) as client, Redis.from_url(redis_server.url, driver_info=None) as redis:
+        session = await client.at(a).new_session()
+        async with client.watch(session, a) as own, client.watch(session, b) as other:
+            stream = await client.at(a).stream_id(session, "scripted:?tokens=100000&rate=50")
+            await other.tokens_of(stream, 20)
+            assert await redis.keys("jarvis:group:*")
+            assert await client.at(c).stop(session)
+            assert (await own.end_of(stream, 1.5)).data["reason"] == "stopped"
+            await other.end_of(stream)
+            late = [there.at - here.at for here, there in zip(own.events, other.events, strict=True)]
+            assert max(late) < 1.0  # by the layer: the check of the log would take two seconds
+            assert violations([own, other], await client.at(c).session(session)) == []
+    for name in "abc":
+        assert await on_core.log_lines(name, "layer_error") == []
 
 
 async def test_many_messages_reach_their_groups_in_order(layer: RedisChannelLayer) -> None:
