@@ -1,0 +1,92 @@
+"""Where a server's time goes: `python -m benchmarks.profiling [--server jarvis] [--streams 100] [--seconds 10]`.
+
+py-spy looks at all its threads 200 times a second, from the client's core, while it serves streams of 50 tokens/s; what
+is counted is those that run. Needs the right to look into another process: root, or `kernel.yama.ptrace_scope` 0.
+"""
+
+import argparse
+import asyncio
+import importlib
+import re
+import subprocess
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import machine
+from benchmarks.cases.cpu_per_token import SERVERS
+from benchmarks.measurement import LEAD_SECONDS, run_streams, warm_up
+from benchmarks.report import Row, table
+from benchmarks.servers import PROJECT, PYTHON, Server
+
+_ROWS = 25
+# Threads that wait; py-spy does not see it everywhere. What the kernel does in `select` is lost with them.
+_WAITS = ("_worker (concurrent/", "dequeue (logging/", "select (selectors", "wait (threading", "_lock (threading")
+_FRAME = re.compile(r"(?P<function>.+) \((?P<file>[^)]*)\)$")
+
+
+async def profiled(kind: type[Server], streams: int, seconds: float) -> list[str]:
+    """Lines of `outermost;…;innermost count`, from the first request to the last token."""
+    with tempfile.TemporaryDirectory(prefix="benchmark-profile-") as folder:
+        output = Path(folder) / "stacks"
+        async with kind() as server:
+            await warm_up(server)
+            until = LEAD_SECONDS + streams / server.starts_per_second + seconds
+            command = [str(PYTHON.with_name("py-spy")), "record", "--pid", str(server.pid), "--format", "raw"]
+            command += ["--function", "--rate", "200", "--duration", str(round(until)), "--output", str(output)]
+            load = asyncio.create_task(run_streams(server, streams=streams, seconds=seconds))
+            done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
+            await load
+        if done.returncode:
+            raise SystemExit(done.stderr)
+        return (await asyncio.to_thread(output.read_text)).splitlines()
+
+
+def shares(lines: Sequence[str]) -> tuple[list[Row], list[Row]]:
+    """By package and by function: the time spent in it, and (functions) in all that it called."""
+    own: Counter[str] = Counter()
+    total: Counter[str] = Counter()
+    packages: Counter[str] = Counter()
+    for line in lines:
+        stack, _, count = line.rpartition(" ")
+        frames = stack.split(";")
+        if any(wait in frames[-1] for wait in _WAITS):
+            continue
+        own[frames[-1]] += int(count)
+        packages[_package(frames[-1])] += int(count)
+        for frame in set(frames):
+            total[frame] += int(count)
+    everything = max(1, own.total())
+    by_package = [{"package": name, "own_%": round(100 * n / everything, 1)} for name, n in packages.most_common(12)]
+    by_function = [
+        {"function": name, "own_%": round(100 * n / everything, 1), "total_%": round(100 * total[name] / everything, 1)}
+        for name, n in own.most_common(_ROWS)
+    ]
+    return by_package, by_function
+
+
+def _package(frame: str) -> str:
+    found = _FRAME.match(frame)
+    file = found["file"] if found else frame
+    parts = file.removeprefix(f"{PROJECT}/").partition("site-packages/")
+    return (parts[2] or parts[0]).partition("/")[0].partition(":")[0]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    kinds = {kind.name: kind for kind in SERVERS}
+    parser.add_argument("--server", choices=kinds, default="jarvis")
+    parser.add_argument("--streams", type=int, default=100)
+    parser.add_argument("--seconds", type=float, default=10)
+    options = parser.parse_args()
+    machine.pin_client()
+    uvloop: Any = importlib.import_module("uvloop")
+    lines = uvloop.run(profiled(kinds[options.server], options.streams, options.seconds))
+    for rows in shares(lines):
+        print(table(rows) + "\n")
+
+
+if __name__ == "__main__":
+    main()
