@@ -7,6 +7,7 @@ is counted is those that run. Needs the right to look into another process: root
 import argparse
 import asyncio
 import importlib
+import json
 import re
 import subprocess
 import tempfile
@@ -19,7 +20,7 @@ from benchmarks import machine
 from benchmarks.cases.cpu_per_token import SERVERS
 from benchmarks.measurement import LEAD_SECONDS, run_streams, warm_up
 from benchmarks.report import Row, table
-from benchmarks.servers import PROJECT, PYTHON, Server
+from benchmarks.servers import BENCHMARKS, PROJECT, PYTHON, Server
 
 _ROWS = 25
 # Threads that wait; py-spy does not see it everywhere. What the kernel does in `select` is lost with them.
@@ -80,12 +81,16 @@ def main() -> None:
     parser.add_argument("--server", choices=kinds, default="jarvis")
     parser.add_argument("--streams", type=int, default=100)
     parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--results", type=Path, default=BENCHMARKS / "results", help="where profile.json is written")
     options = parser.parse_args()
     machine.pin_client()
     uvloop: Any = importlib.import_module("uvloop")
     lines = uvloop.run(profiled(kinds[options.server], options.streams, options.seconds))
-    for rows in shares(lines):
-        print(table(rows) + "\n")
+    packages, functions = shares(lines)
+    print(table(packages) + "\n\n" + table(functions))
+    options.results.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"packages": packages, "functions": functions}, indent=1)
+    (options.results / "profile.json").write_text(text)
 
 
 if __name__ == "__main__":
