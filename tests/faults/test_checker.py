@@ -53,8 +53,8 @@ A_B = log(*stream("a", "one"), *stream("b", "two"))
 STORED = session(A)
 
 
-def snapshot(events: list[Seen]) -> Seen:
-    return Seen(len(events), "snapshot", session(events))
+def snapshot(events: list[Seen], **data: Any) -> Seen:
+    return Seen(len(events), "snapshot", {**session(events), **data})
 
 
 def test_viewers_of_every_kind_who_were_given_the_same_are_without_fault() -> None:
@@ -64,10 +64,21 @@ def test_viewers_of_every_kind_who_were_given_the_same_are_without_fault() -> No
         Given([*A[:5], ping, *A[5:]]),
         Given(A[3:], after=3),
         Given([snapshot(A[:4]), *A[4:]], after=None),
-        Given([*A[:2], snapshot(A[:5]), *A[5:]]),
         Given([], after=7),
     ]
     assert violations(viewers, STORED, caught_up=True) == []
+
+
+def test_a_reset_is_without_fault_only_where_there_may_be_any() -> None:
+    reset = snapshot(A[:5], reset=True)
+    viewers = [Given(A), Given([*A[:2], reset, *A[5:]])]
+    assert violations(viewers, STORED, caught_up=True, resets_allowed=True) == []
+    [found] = violations(viewers, STORED, caught_up=True)
+    assert found.startswith("viewer 1: a snapshot at 5 follows 2")
+
+
+def test_a_session_in_which_nothing_happened_needs_nobody_who_saw_it() -> None:
+    assert violations([], session([]), caught_up=True) == []
 
 
 def test_a_stream_that_runs_on_needs_no_end_yet() -> None:
@@ -86,12 +97,21 @@ LATE_TOKEN = log(*A, event("token", text="late"))
 OVERLAP = log(*A_B[:4], A_B[5], A_B[4], *A_B[6:])
 OTHER = A[4]._replace(data={**A[4].data, "text": "2!"})
 NO_END = A[:6]
+NO_SNAPSHOT = "viewer 1: a snapshot at 5 follows 2: what it stands for was not given"
+TOO_LATE = snapshot(A)._replace(seq=9)
 ANOMALIES: dict[str, tuple[list[Given], dict[str, Any] | None, str]] = {
     "lost": ([Given([*A[:4], *A[5:]])], STORED, "viewer 0: seq 6 follows 4: what is between is lost"),
     "lost at the beginning": ([Given(A[1:])], STORED, "viewer 0: seq 2 follows 0"),
     "lost at the end": ([Given(A), Given(A[:6])], STORED, "viewer 1 was given 6 of 7 events"),
     "lost after a snapshot": ([Given(A), Given([snapshot(A[:4]), *A[5:]], None)], STORED, "viewer 1: seq 6 follows 4"),
     "lost on resuming": ([Given(A), Given(A[4:], after=3)], STORED, "viewer 1: seq 5 follows 3"),
+    "shown and then gone": ([Given(A)], session(A[:5]), "viewer 0 was given 7 events, of which 5 are stored: shown"),
+    "gone, and seen by one": ([Given(A[:5]), Given(A)], session(A[:5]), "viewer 1 was given 7 events, of which 5"),
+    "a snapshot instead of events": ([Given(A), Given([*A[:2], snapshot(A[:5]), *A[5:]])], STORED, NO_SNAPSHOT),
+    "a second snapshot": ([Given(A), Given([snapshot(A[:2]), snapshot(A[:5]), *A[5:]], None)], STORED, NO_SNAPSHOT),
+    "a snapshot of what never was": ([Given(A), Given([TOO_LATE], None)], STORED, "the snapshot of viewer 1 at 9 of 7"),
+    "nobody saw it whole": ([Given([snapshot(A[:4]), *A[4:]], None)], STORED, "nobody saw it whole"),
+    "nobody saw anything": ([], STORED, "nobody saw it whole"),
     "repeated": ([Given([*A[:5], A[4], *A[5:]])], STORED, "viewer 0: seq 5 is repeated"),
     "reordered": ([Given([*A[:4], A[5], A[4], A[6]])], STORED, "viewer 0: seq 5 is reordered: it follows 6"),
     "given without being asked": ([Given(A), Given(A[2:], after=3)], STORED, "viewer 1: seq 3 is reordered"),
