@@ -1,5 +1,7 @@
 """One session while something goes wrong: who watches it, what was asked in it, and the verdict over all that."""
 
+import asyncio
+import time
 from collections import Counter
 from contextlib import AsyncExitStack
 from itertools import pairwise
@@ -11,8 +13,11 @@ from tests import corpus
 from tests.cluster.client import Client, Viewer
 from tests.cluster.cluster import Cluster
 from tests.faults.checker import violations
+from tests.faults.log_balance import log_lines, unaccounted
 from tests.history import Seen
 from tests.live.server import Server
+
+LOGGED_SECONDS = 10.0
 
 histories: Counter[str] = Counter()  # recorded and judged in this run, of each fault
 violating: Counter[str] = Counter()
@@ -33,12 +38,12 @@ class Scenes:
 
     async def begin(self, cluster: Cluster, server: Server, client: Client | None = None) -> "Scene":
         client = client or await self.client(cluster.key)
-        return Scene(self, client, await client.at(server).new_session())
+        return Scene(self, cluster, client, await client.at(server).new_session())
 
 
 class Scene:
-    def __init__(self, scenes: Scenes, client: Client, session: str) -> None:
-        self.scenes, self.client, self.session = scenes, client, session
+    def __init__(self, scenes: Scenes, cluster: Cluster, client: Client, session: str) -> None:
+        self.scenes, self.cluster, self.client, self.session = scenes, cluster, client, session
         self.viewers: list[Viewer] = []
         self.streams: list[str] = []
 
@@ -55,21 +60,42 @@ class Scene:
         self.streams.append(await self.client.at(server).stream_id(self.session, prompt, **options))
         return self.streams[-1]
 
-    async def end(self, timeout_seconds: float = 20.0) -> Seen:
-        """The terminal event of the last stream; all viewers have it."""
+    async def leave(self) -> None:
+        """All viewers close their connections."""
         for viewer in self.viewers:
-            end = await viewer.end_of(self.streams[-1], timeout_seconds)
-        return end
+            await viewer.__aexit__()
+
+    async def end(self, timeout_seconds: float = 20.0) -> Seen:
+        """The terminal event of the last stream, as the last of all viewers was given it."""
+        ends = [await viewer.end_of(self.streams[-1], timeout_seconds) for viewer in self.viewers]
+        return max(ends, key=lambda end: end.at)
 
     async def verdict(self, server: Server, timeout_seconds: float = 20.0) -> None:
-        """Fails unless every viewer was given all, once, in order, and what is stored is what they were given."""
+        """Fails unless every viewer was given all, once, in order, and what is stored is what they were given.
+
+        Nothing may run in the session any more. What is stored is read again when the viewers have it all: what they
+        were shown must be there then, too. And the logs must tell of each stream's beginning and of its end.
+        """
         stored = await self._stored(server)
         for viewer in self.viewers:
             await viewer.until(lambda viewer: (viewer.cursor or 0) >= stored["last_seq"], timeout_seconds)
+        stored = await self._stored(server)
         found = [*violations(self.viewers, stored, caught_up=True), *_damaged(stored["messages"])]
+        found += await self._unaccounted()
         histories[self.scenes.fault] += 1
         violating[self.scenes.fault] += bool(found)
         assert found == []
+
+    async def _unaccounted(self) -> list[str]:
+        """What remains when the threads that write the logs have had their time."""
+        folders = [server.data_dir for server in self.cluster.servers.values()]
+        deadline = time.monotonic() + LOGGED_SECONDS
+        while True:
+            lines = await asyncio.to_thread(log_lines, folders)
+            found = unaccounted(lines, self.session, len(self.streams))
+            if not found or time.monotonic() > deadline:
+                return found
+            await asyncio.sleep(0.05)
 
     async def _stored(self, server: Server) -> Any:
         """With all its messages: the answer to one request has the newest, up to 256 KiB."""
