@@ -17,11 +17,11 @@ from typing import NamedTuple
 import psycopg
 import redis
 
-from tests.blocking import ask_for_tasks
 from tests.cluster.client import Client
 from tests.cluster.cluster import Cluster
+from tests.faults.held import tasks
 from tests.faults.readers import drop
-from tests.live.server import Server, wait_until
+from tests.live.server import Server
 from tests.services import PostgresServer, RedisServer
 
 AT_ONCE = 20
@@ -59,12 +59,7 @@ class Observer:
         assert row is not None
         files, threads = len(list((process / "fd").iterdir())), len(list((process / "task").iterdir()))
         memory = self._server.memory_bytes()
-        return Held(files, threads, self._tasks(), len(clients) - 1, len(subscriptions), row[0] - 1, memory)
-
-    def _tasks(self) -> int:
-        told = ask_for_tasks(self._server.pid, self._server.data_dir)
-        wait_until(told.exists)
-        return int(told.read_text())
+        return Held(files, threads, tasks(self._server), len(clients) - 1, len(subscriptions), row[0] - 1, memory)
 
     def settled(self, baseline: Held) -> Held:
         """As soon as nothing exceeds the baseline, or when the time is up."""

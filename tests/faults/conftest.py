@@ -1,5 +1,6 @@
 """The faults' servers, their seeds (`--rounds N`: N of them for each scenario), and the count of what was recorded."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
@@ -89,3 +90,11 @@ async def up(cluster: Cluster, *names: str, **settings: str) -> list[Server]:
     dead = [name for name in names if name not in cluster.servers or cluster[name].process.poll() is not None]
     await cluster.start(*dead, runner="serve", **settings)
     return [cluster[name] for name in names]
+
+
+async def logged_since(cluster: Cluster, name: str, event: str, before: int) -> list[str]:
+    """The process's lines of that event, beyond so many that were there before, as soon as there are any."""
+    async with asyncio.timeout(10):
+        while not (lines := (await cluster.log_lines(name, event))[before:]):  # noqa: ASYNC110  (nobody tells)
+            await asyncio.sleep(0.05)
+    return lines

@@ -8,6 +8,7 @@ import pytest
 
 from tests.cluster.client import Client
 from tests.cluster.cluster import Cluster
+from tests.faults.held import at_rest, given_back
 from tests.faults.root import Network, needs_networks, needs_root
 from tests.faults.scene import Scenes
 from tests.live.server import Server
@@ -44,6 +45,7 @@ async def far(network: Network, linked: Cluster) -> AsyncIterator[Client]:
 async def test_f13_half_open(linked: Cluster, network: Network, far: Client, scenes: Scenes) -> None:
     """Packets are dropped both ways: what was open for these viewers is freed, and they come back and lose nothing."""
     a = linked["a"]
+    at_rest_before = await at_rest(scenes, linked, a, far)
     scene = await scenes.begin(linked, a, far)
     viewers = [await scene.watch(a) for _ in range(4)]
     stream = await scene.ask(a, "scripted:?tokens=100000&rate=50")
@@ -59,6 +61,8 @@ async def test_f13_half_open(linked: Cluster, network: Network, far: Client, sce
     assert await far.at(a).stop(scene.session)
     await scene.end()
     await scene.verdict(a)
+    await scene.leave()
+    await given_back(a, at_rest_before)
 
 
 async def test_f14_lossy_link(linked: Cluster, network: Network, far: Client, scenes: Scenes) -> None:

@@ -9,9 +9,14 @@ from events.core.event import Event
 from events.log_writing import Committed
 from events.viewer import Lost, Viewer
 from tests.cluster.cluster import Cluster
-from tests.faults.conftest import up
+from tests.faults.conftest import logged_since, up
+from tests.faults.held import at_rest, given_back
 from tests.faults.readers import Flapping, Stalling
 from tests.faults.scene import Scenes
+from tests.live.log_lines import parse
+
+CAPACITY, BEHIND = 100, 1000  # events: of a narrow channel, and how far its viewers fall behind
+HELD_BYTES = 1 << 20  # at most, for a viewer that does not read
 
 
 async def test_f01_viewer_flap(small: Cluster, scenes: Scenes) -> None:
@@ -76,32 +81,38 @@ async def next_of(viewer: Viewer) -> list[Event]:
 
 
 async def test_f09_layer_overflow(grown: Cluster, scenes: Scenes) -> None:
-    """A process sleeps while far more is told than its channel holds, and its viewers miss nothing."""
-    [a] = await up(grown, "a")
-    [narrow] = await up(grown, "narrow", EVENTS_CHANNEL_CAPACITY="10")
-    all_scenes = [await scenes.begin(grown, a) for _ in range(4)]
+    """A process sleeps while far more is told than its channel holds; its viewers miss nothing, and leave nothing."""
+    [hasty] = await up(grown, "hasty", EVENTS_FLUSH_BYTES="1")  # as many events as the commits allow
+    [narrow] = await up(grown, "narrow", EVENTS_CHANNEL_CAPACITY=str(CAPACITY))
+    at_rest_before = {server: await at_rest(scenes, grown, server) for server in (hasty, narrow)}
+    all_scenes = [await scenes.begin(grown, hasty) for _ in range(2)]
     for scene in all_scenes:
         await scene.watch(narrow)
-    here = [await scene.watch(a) for scene in all_scenes]
-    for scene in all_scenes:
-        await scene.ask(a, "scripted:?tokens=300&rate=200")
-    await here[0].tokens_of(all_scenes[0].streams[0], scenes.chance.randint(1, 4))
+        await scene.watch(hasty)
+        await scene.ask(hasty, "scripted:?tokens=100000&rate=200")
+    there, here = all_scenes[0].viewers
+    await here.tokens_of(all_scenes[0].streams[0], scenes.chance.randint(1, 4))
     before = len(await grown.log_lines("narrow", "layer_overflow"))
     grown.freeze("narrow")
     try:
-        for viewer, scene in zip(here, all_scenes, strict=True):
-            await viewer.end_of(scene.streams[0])
+        await here.until(lambda viewer: (viewer.cursor or 0) - (there.cursor or 0) > BEHIND, 30)
     finally:
         grown.thaw("narrow")
     for scene in all_scenes:
+        assert await scene.client.at(hasty).stop(scene.session)
         await scene.end()
-        await scene.verdict(a)
+        await scene.verdict(hasty)
+        await scene.leave()
     assert len(await grown.log_lines("narrow", "layer_overflow")) > before
+    for server, held in at_rest_before.items():
+        await given_back(server, held)
 
 
 async def test_f12_slow_reader(small: Cluster, scenes: Scenes) -> None:
     """One does not read, nine do: it is cut off, costs little, disturbs nobody, and catches up."""
     [a] = await up(small, "a")
+    at_rest_before = await at_rest(scenes, small, a)
+    cuts = len(await small.log_lines("a", "connection_cut"))
     scene = await scenes.begin(small, a)
     slow = await scene.watch(a, kind=Stalling)
     assert isinstance(slow, Stalling)
@@ -115,8 +126,11 @@ async def test_f12_slow_reader(small: Cluster, scenes: Scenes) -> None:
     assert await asyncio.to_thread(a.memory_bytes) - before_bytes < 32 << 20
     gaps = [after.at - before.at for viewer in others for before, after in pairwise(viewer.events)]
     assert max(gaps) < 2
-    await small.until_logged("a", "connection_cut")
+    [cut] = await logged_since(small, "a", "connection_cut", cuts)
+    assert 0 < int(parse(cut)[3]["unsent_bytes"]) <= HELD_BYTES, "of what waits for it here; the kernel has its own"
     slow.reads_on.set()
     await scene.end()
     assert len(slow.statuses) > 1
     await scene.verdict(a)
+    await scene.leave()
+    await given_back(a, at_rest_before)
