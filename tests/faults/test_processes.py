@@ -13,6 +13,7 @@ from tests.services import PostgresServer
 LONG = "scripted:?tokens=100000&rate=100"
 SHORT = "scripted:?tokens=20&rate=200"
 WORKER_LOST_SECONDS = 10.0
+FROZEN_SECONDS = 20.0
 CLEANED = {  # what the end of a process with ten streams writes, and how often
     "event_buffers_cleaned": 10,
     "stream_end": 10,
@@ -114,7 +115,7 @@ def holds_locks(postgres_server: PostgresServer) -> bool:
 
 
 async def test_f05_worker_freeze(grown: Cluster, scenes: Scenes) -> None:
-    """A process sleeps until another has ended its streams; on waking up it is refused, and serves on."""
+    """A process sleeps for 20 s, while another ends its streams; on waking up it is refused, and serves on."""
     sleeper, b = await up(grown, "sleeper", "b")
     all_scenes = [await scenes.begin(grown, b) for _ in range(3)]
     for scene in all_scenes:
@@ -125,16 +126,27 @@ async def test_f05_worker_freeze(grown: Cluster, scenes: Scenes) -> None:
     await all_scenes[0].viewers[0].until(lambda viewer: (viewer.cursor or 0) >= seq)
     fenced = len(await grown.log_lines("sleeper", "stream_fenced"))
     grown.freeze("sleeper")
+    frozen = time.monotonic()
     try:
         for scene in all_scenes:
             end = await scene.viewers[0].end_of(scene.streams[0], WORKER_LOST_SECONDS + 5)
             assert end.data["code"] == "worker_lost"
-            await scene.viewers[0].end_of(await scene.ask(b, SHORT))
+            await scene.ask(b, LONG)  # it is under way when the sleeper wakes up in the middle of another one
+        for scene in all_scenes:
+            await scene.viewers[0].until(lambda viewer: viewer.events[-1].at > frozen + FROZEN_SECONDS, 30)
     finally:
         grown.thaw("sleeper")
+    await until_fenced(grown, fenced + 3)
     for scene in all_scenes:
-        await scene.end()
+        assert await scene.client.at(b).stop(scene.session)
+        assert (await scene.end()).data["reason"] == "stopped"
         await scene.ask(sleeper, SHORT)
         assert (await scene.end()).data["reason"] == "completed"
         await scene.verdict(sleeper)
-    assert len(await grown.log_lines("sleeper", "stream_fenced")) >= fenced + 3
+
+
+async def until_fenced(cluster: Cluster, count: int) -> None:
+    """The woken writer has been refused so often."""
+    async with asyncio.timeout(15):
+        while len(await cluster.log_lines("sleeper", "stream_fenced")) < count:  # noqa: ASYNC110  (nobody tells)
+            await asyncio.sleep(0.05)

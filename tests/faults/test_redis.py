@@ -1,6 +1,7 @@
 """Redis cuts its connections, goes away and comes back empty, or answers nobody."""
 
 import asyncio
+import time
 from itertools import pairwise
 
 import redis
@@ -14,8 +15,11 @@ from tests.scrape import scrape
 from tests.services import RedisServer
 
 LONG = "scripted:?tokens=100000&rate=60"
+THROUGHOUT = "scripted:?tokens=1500&rate=60"  # 25 s: begins before, and ends after Redis is away
 AWAY_SECONDS = 15.0
 STALL_SECONDS = 5.0
+FILLED_SECONDS, LATE_SECONDS, LIVE_SECONDS = 2.0, 3.0, 5.0
+BUSY_SECONDS = 1.0  # what a machine with more to do than this test may add to each
 
 
 async def watched(scenes: Scenes, cluster: Cluster) -> tuple[list[Scene], Server, Server]:
@@ -37,25 +41,37 @@ async def finished(all_scenes: list[Scene], server: Server) -> None:
         await scene.verdict(server)
 
 
-def largest_gap(viewer: Viewer, since: float) -> float:
-    times = [since, *(seen.at for seen in viewer.events if seen.at > since)]
-    return max(after - before for before, after in pairwise(times))
+def viewers_of(all_scenes: list[Scene]) -> list[Viewer]:
+    return [viewer for scene in all_scenes for viewer in scene.viewers]
 
 
-async def seen_after(viewer: Viewer, at: float) -> None:
-    """Returns when the viewer has been given an event later than that monotonic time."""
-    await viewer.until(lambda viewer: viewer.events[-1].at > at, 30)
+def largest_gap(viewers: list[Viewer], since: float) -> float:
+    """The longest that any of them waited for its next event, from that monotonic time on."""
+    times = [[since, *(seen.at for seen in viewer.events if seen.at > since)] for viewer in viewers]
+    return max(after - before for each in times for before, after in pairwise(each))
 
 
-async def live_again(viewer: Viewer, timeout_seconds: float) -> None:
-    """A second of a stream that comes as it is made, not in lumps of two seconds."""
+async def seen_after(viewers: list[Viewer], at: float) -> None:
+    """Returns when each of them has been given an event later than that monotonic time."""
+    for viewer in viewers:
+        await viewer.until(lambda viewer: viewer.events[-1].at > at, 30)
+
+
+async def live_since(viewer: Viewer) -> float:
+    """When events began again to come as they are made, not in lumps of two seconds: in monotonic time."""
+    now = len(viewer.events)
 
     def smooth(viewer: Viewer) -> bool:
-        recent = [seen.at for seen in viewer.events[-9:]]
-        return all(after - before < 0.6 for before, after in pairwise(recent))
+        recent = [seen.at for seen in viewer.events[now:][-10:]]
+        return len(recent) == 10 and all(after - before < 0.6 for before, after in pairwise(recent))
 
-    now = len(viewer.events)
-    await viewer.until(lambda viewer: len(viewer.events) > now + 9 and smooth(viewer), timeout_seconds)
+    await viewer.until(smooth, 20)
+    return viewer.events[-10].at
+
+
+async def all_live(viewers: list[Viewer], returned: float) -> None:
+    began = await asyncio.gather(*(live_since(viewer) for viewer in viewers))
+    assert max(began) - returned < LIVE_SECONDS + BUSY_SECONDS
 
 
 async def layer_errors(server: Server) -> float:
@@ -63,20 +79,19 @@ async def layer_errors(server: Server) -> float:
 
 
 async def late(*servers: Server) -> list[float]:
-    """How often the loop of each process was more than 250 ms late, by its own account."""
-    return [(await scrape(server.url)).late("0.25") for server in servers]
+    """How often the loop of each process was later than a busy machine may make it, by its own account."""
+    return [(await scrape(server.url)).late(str(BUSY_SECONDS)) for server in servers]
 
 
 async def test_f06_redis_blip(grown: Cluster, scenes: Scenes, redis_server: RedisServer) -> None:
     """All its connections are cut three times in a stream."""
     all_scenes, _, b = await watched(scenes, grown)
-    other = all_scenes[-1].viewers[1]
+    viewers = viewers_of(all_scenes)
     for _ in range(3):
-        cut = await asyncio.to_thread(cut_connections, redis_server)
-        since = other.events[-1].at
-        assert cut > 0
-        await seen_after(other, since + 2 + scenes.chance.random())
-        assert largest_gap(other, since) < 3
+        since = time.monotonic()
+        assert await asyncio.to_thread(cut_connections, redis_server) > 0
+        await seen_after(viewers, since + 2 + scenes.chance.random())
+        assert largest_gap(viewers, since) < FILLED_SECONDS + BUSY_SECONDS
     await finished(all_scenes, b)
 
 
@@ -89,29 +104,43 @@ def cut_connections(redis_server: RedisServer) -> int:
 
 
 async def test_f07_redis_gone(grown: Cluster, scenes: Scenes, redis_server: RedisServer) -> None:
-    """It is killed, and comes back empty after 15 s: viewers are late meanwhile, not wrong."""
+    """It is killed, and comes back empty after 15 s: viewers are late meanwhile, not wrong, and streams complete."""
     all_scenes, a, b = await watched(scenes, grown)
-    other = all_scenes[-1].viewers[1]
-    since, late_before, errors_before = other.events[-1].at, await late(a, b), await layer_errors(a)
+    whole = await throughout(scenes, grown, a, b)
+    viewers = viewers_of([*all_scenes, whole])
+    late_before, errors_before, since = await late(a, b), await layer_errors(a), time.monotonic()
     await asyncio.to_thread(redis_server.kill)
     try:
-        slowest = asyncio.create_task(slowest_answer(all_scenes[0], a, other, since + AWAY_SECONDS))
-        await seen_after(other, since + AWAY_SECONDS)
-        assert largest_gap(other, since) < 3.5
-        assert await slowest < 1
+        slowest = asyncio.create_task(slowest_answer(all_scenes[0], a, since + AWAY_SECONDS))
+        await seen_after(viewers, since + AWAY_SECONDS)
+        assert largest_gap(viewers, since) < LATE_SECONDS + BUSY_SECONDS
+        assert await slowest < BUSY_SECONDS
         assert await layer_errors(a) > errors_before
+        assert not whole.viewers[0].ends(whole.streams[0]), "it spans the whole time that Redis is away"
     finally:
         await asyncio.to_thread(redis_server.start)
-    await live_again(other, 8)
+    await all_live(viewers_of(all_scenes), time.monotonic())
     assert await late(a, b) == late_before
+    assert (await whole.end(30)).data["reason"] == "completed"
+    await whole.verdict(b)
     await finished(all_scenes, b)
 
 
-async def slowest_answer(scene: Scene, server: Server, viewer: Viewer, until: float) -> float:
+async def throughout(scenes: Scenes, cluster: Cluster, a: Server, b: Server) -> Scene:
+    """A stream that is to end by itself, with a viewer here and one there."""
+    scene = await scenes.begin(cluster, a)
+    for server in (a, b):
+        await scene.watch(server)
+    await scene.ask(a, THROUGHOUT)
+    await scene.viewers[1].tokens_of(scene.streams[0], 1)
+    return scene
+
+
+async def slowest_answer(scene: Scene, server: Server, until: float) -> float:
     """Seconds that the process, whose loop serves it, took for what needs neither database nor Redis."""
     loop = asyncio.get_running_loop()
     slowest = 0.0
-    while viewer.events[-1].at < until:
+    while loop.time() < until:
         asked = loop.time()
         await scene.client.at(server).send("GET", "/healthz")
         slowest = max(slowest, loop.time() - asked)
@@ -122,18 +151,18 @@ async def slowest_answer(scene: Scene, server: Server, viewer: Viewer, until: fl
 async def test_f08_redis_stall(grown: Cluster, scenes: Scenes, redis_server: RedisServer) -> None:
     """It is stopped for 5 s, its connections open: nobody waits for it, and `/readyz` says so."""
     all_scenes, a, b = await watched(scenes, grown)
-    other = all_scenes[-1].viewers[1]
-    since, late_before = other.events[-1].at, await late(a, b)
+    viewers = viewers_of(all_scenes)
+    late_before, since = await late(a, b), time.monotonic()
     await asyncio.to_thread(redis_server.pause)
     try:
-        slowest = asyncio.create_task(slowest_answer(all_scenes[0], a, other, since + STALL_SECONDS))
-        await seen_after(other, since + STALL_SECONDS)
+        slowest = asyncio.create_task(slowest_answer(all_scenes[0], a, since + STALL_SECONDS))
+        await seen_after(viewers, since + STALL_SECONDS)
         ready = await all_scenes[0].client.at(a).send("GET", "/readyz")
         assert (ready.status, ready.data["status"]) == (200, "degraded")
-        assert largest_gap(other, since) < 3.5
-        assert await slowest < 1
+        assert largest_gap(viewers, since) < LATE_SECONDS + BUSY_SECONDS
+        assert await slowest < BUSY_SECONDS
     finally:
         await asyncio.to_thread(redis_server.resume)
-    await live_again(other, 8)
+    await all_live(viewers, time.monotonic())
     assert await late(a, b) == late_before
     await finished(all_scenes, b)
