@@ -32,7 +32,7 @@ def frozen(postgres_server: PostgresServer, redis_server: RedisServer, endpoint:
         yield cluster
 
 
-async def test_f19_database_frozen(frozen: Cluster, postgres_server: PostgresServer, scenes: Scenes) -> None:
+async def test_f10_a_frozen_database(frozen: Cluster, postgres_server: PostgresServer, scenes: Scenes) -> None:
     """It takes connections and answers none: streams end in time, the process answers, and all comes back by itself."""
     [a] = await up(frozen, "a")
     streaming = [await scenes.begin(frozen, a) for _ in range(3)]
@@ -57,7 +57,9 @@ async def test_f19_database_frozen(frozen: Cluster, postgres_server: PostgresSer
         await scene.verdict(a)
 
 
-async def test_f19_database_frozen_at_the_end(frozen: Cluster, postgres_server: PostgresServer, scenes: Scenes) -> None:
+async def test_f10_a_frozen_database_at_the_end(
+    frozen: Cluster, postgres_server: PostgresServer, scenes: Scenes
+) -> None:
     """A process whose threads all wait for it still ends in time."""
     [a] = await up(frozen, "a")
     scene = await scenes.begin(frozen, a)
@@ -99,7 +101,7 @@ async def linked(
             await asyncio.to_thread(cluster.__exit__)
 
 
-async def test_f20_commit_unanswered(linked: tuple[Cluster, DatabaseLink], scenes: Scenes) -> None:
+async def test_f10_a_commit_unanswered(linked: tuple[Cluster, DatabaseLink], scenes: Scenes) -> None:
     """A batch is committed, the answer lost, and the database away for longer than is waited for: it is stored once."""
     cluster, link = linked
     [a] = await up(cluster, "a")
