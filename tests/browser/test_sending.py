@@ -63,6 +63,20 @@ async def test_a_prompt_whose_answer_was_lost_is_not_asked_twice(fake: FakeServe
     assert fake.model.prompts == ["Hello", "Once"]
 
 
+async def test_a_double_click_asks_once(fake: FakeServer, open_page: OpenPage) -> None:
+    """Both clicks come before the server has taken the prompt."""
+    chat = ChatPage(await open_page(fake.url))
+    fake.hold = asyncio.Event()
+    await chat.composer.fill("Once")
+    await chat.page.get_by_role("button", name="Send").dblclick()
+    await expect(chat.prompts).to_have_text(["Once"])
+    fake.hold.set()
+    await expect(chat.texts).to_have_text("You said: Once")
+    await chat.ask("Something else")
+    await expect(chat.texts).to_have_text(["You said: Once", "You said: Something else"])
+    assert fake.model.prompts == ["Once", "Something else"]
+
+
 async def test_a_busy_server_is_asked_again(fake: FakeServer, open_page: OpenPage) -> None:
     chat = ChatPage(await open_page(fake.url, expect_failures=True))
     for _ in range(2):
