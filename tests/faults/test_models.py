@@ -7,10 +7,12 @@ from uuid import uuid4
 
 import pytest
 
+from tests import client
 from tests.client import Client
 from tests.cluster.cluster import Cluster
 from tests.faults.conftest import up
 from tests.faults.scene import Scene, Scenes
+from tests.live.server import Server
 
 NOTICED_SECONDS = 1.0
 ENDS = {  # of each fault of `scripted_answers`: the reason, or the code of the error
@@ -70,17 +72,8 @@ async def test_f16_cancel_windows(small: Cluster, endpoint: str, scenes: Scenes,
     a, b = await up(small, "a", "b")
     scene = await scenes.begin(small, a)
     await scene.watch(a)
-    before = await scene.ask(a, "scripted:?tokens=100000&rate=50") if window == "queued" else ""
-    prompt = f"scripted:?{WINDOWS[window]}&salt={uuid4().hex}" + ("" if "tokens" in WINDOWS[window] else "&tokens=9")
     async with Client(a.url, small.key) as asker:
-        answer = asker.ask(scene.session, prompt, if_busy="enqueue")
-        await answer.until(lambda viewer: viewer.stream_id)
-        scene.streams.append(answer.stream_id)
-        if window == "in mid-stream":
-            tokens = scenes.chance.randint(1, 20)
-            await answer.until(lambda viewer: viewer.text.count("⟨") >= tokens)
-        elif not before:
-            await until_asked(asker, endpoint, prompt)
+        answer, prompt = await in_window(scene, asker, endpoint, a, window)
         asked_at = time.monotonic()
         if how == "leaves":
             asked_at = await answer.disconnected()
@@ -90,13 +83,53 @@ async def test_f16_cancel_windows(small: Cluster, endpoint: str, scenes: Scenes,
             asked_at += 0 if server is a else 3  # without Redis another process says so with the next look at the log
         end = await scene.end()
         assert end.data["reason"] == ("disconnected" if how == "leaves" else "stopped")
-        if before:
-            assert await records(asker, endpoint, prompt) == [], "the model was never asked"
-            await scene.client.at(a).stop(scene.session)
-            await scene.viewers[0].end_of(before)
-        else:
-            assert await closed_at(asker, endpoint, prompt) - asked_at < NOTICED_SECONDS
+        await model_left(scene, asker, endpoint, a, prompt, asked_at)
     await scene.verdict(b)
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+async def test_f16_stopped_by_another_process(grown: Cluster, endpoint: str, scenes: Scenes, window: str) -> None:
+    """With Redis it takes no longer than in the stream's own, also for a stream that waits for its turn."""
+    a, b = await up(grown, "a", "b")
+    scene = await scenes.begin(grown, a)
+    await scene.watch(a)
+    async with Client(a.url, grown.key) as asker:
+        answer, prompt = await in_window(scene, asker, endpoint, a, window)
+        asked_at = time.monotonic()
+        assert await scene.client.at(b).stop(scene.session, answer.stream_id)
+        end = await scene.end()
+        assert end.data["reason"] == "stopped"
+        assert end.at - asked_at < NOTICED_SECONDS
+        await model_left(scene, asker, endpoint, a, prompt, asked_at)
+    await scene.verdict(b)
+
+
+async def in_window(
+    scene: Scene, asker: Client, endpoint: str, server: Server, window: str
+) -> tuple[client.Viewer, str]:
+    """An answer that is in this window now, and its prompt. One that is queued has a stream before it."""
+    if window == "queued":
+        await scene.ask(server, "scripted:?tokens=100000&rate=50")
+    prompt = f"scripted:?{WINDOWS[window]}&salt={uuid4().hex}" + ("" if "tokens" in WINDOWS[window] else "&tokens=9")
+    answer = asker.ask(scene.session, prompt, if_busy="enqueue")
+    await answer.until(lambda viewer: viewer.stream_id)
+    scene.streams.append(answer.stream_id)
+    if window == "in mid-stream":
+        tokens = scene.scenes.chance.randint(1, 20)
+        await answer.until(lambda viewer: viewer.text.count("⟨") >= tokens)
+    elif window == "before the first token":
+        await until_asked(asker, endpoint, prompt)
+    return answer, prompt
+
+
+async def model_left(scene: Scene, asker: Client, endpoint: str, server: Server, prompt: str, asked_at: float) -> None:
+    """Its connection was closed in time; or it was never asked, even though its turn comes now."""
+    if len(scene.streams) == 1:
+        assert await closed_at(asker, endpoint, prompt) - asked_at < NOTICED_SECONDS
+        return
+    await scene.client.at(server).stop(scene.session)
+    await scene.viewers[0].end_of(scene.streams[0])
+    assert await records(asker, endpoint, prompt) == [], "the model was never asked"
 
 
 async def records(client: Client, endpoint: str, prompt: str) -> list[dict[str, Any]]:
