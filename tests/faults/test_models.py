@@ -1,8 +1,6 @@
 """The model's endpoint misbehaves, and people leave or stop at any moment."""
 
-import asyncio
 import time
-from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -11,6 +9,7 @@ from tests import client
 from tests.client import Client
 from tests.cluster.cluster import Cluster
 from tests.faults.conftest import up
+from tests.faults.endpoint import closed_at, records, until_asked
 from tests.faults.scene import Scene, Scenes
 from tests.live.server import Server
 
@@ -130,24 +129,3 @@ async def model_left(scene: Scene, asker: Client, endpoint: str, server: Server,
     await scene.client.at(server).stop(scene.session)
     await scene.viewers[0].end_of(scene.streams[0])
     assert await records(asker, endpoint, prompt) == [], "the model was never asked"
-
-
-async def records(client: Client, endpoint: str, prompt: str) -> list[dict[str, Any]]:
-    """What the endpoint has recorded of the requests with this prompt."""
-    async with client.http.get(endpoint.removesuffix("/v1") + "/_record") as response:
-        return [record for record in (await response.json())["records"] if prompt in record["prompt"]]
-
-
-async def until_asked(client: Client, endpoint: str, prompt: str) -> None:
-    async with asyncio.timeout(10):
-        while not await records(client, endpoint, prompt):
-            pass
-
-
-async def closed_at(client: Client, endpoint: str, prompt: str) -> float:
-    """In monotonic seconds."""
-    async with asyncio.timeout(10):
-        while True:
-            times = [record["closed_at"] for record in await records(client, endpoint, prompt)]
-            if all(times):
-                return max(map(float, times))

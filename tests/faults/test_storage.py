@@ -6,16 +6,21 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
 
+from tests.client import Client
 from tests.cluster.cluster import Cluster
 from tests.faults.conftest import up
+from tests.faults.endpoint import records, until_asked
 from tests.faults.root import fill, needs_root, small_disk
 from tests.faults.scene import Scenes
 
 LOCKED_SECONDS = 8.0  # SQLite gives up after 5
+FLOOD_TOKENS, FLOOD_DELAY_SECONDS = 3000, 1  # 15 MB of text in three seconds, once the lock is held
+FLOOD = f"scripted:?tokens={FLOOD_TOKENS}&rate=1000&corpus=hostile&first_delay={FLOOD_DELAY_SECONDS}"
 
 
 @asynccontextmanager
@@ -80,6 +85,33 @@ async def test_f10_database_lock(small: Cluster, scenes: Scenes) -> None:
     await waiting.verdict(b)
     assert sum([len(await small.log_lines(name, "process_lost")) for name in "ab"]) == dead
     assert not await small.log_lines("a", "request_failed")
+
+
+async def test_f10_text_that_waits_slows_the_model(small: Cluster, endpoint: str, scenes: Scenes) -> None:
+    """While nothing can be stored no more than the bound is read: the endpoint is stuck with most of its answer."""
+    [a] = await up(small, "a")
+    scene = await scenes.begin(small, a)
+    viewer = await scene.watch(a)
+    prompt = f"{FLOOD}&salt={scenes.chance.randrange(10**9)}"
+    stream = await scene.ask(a, prompt)
+    async with locked(small.folder / "shared.sqlite3"):
+        record = await all_due(scene.client, endpoint, prompt)
+        assert viewer.text(stream) == "", "it was locked before the first token came"
+        assert record["tokens_sent"] < FLOOD_TOKENS / 2, "the kernel's buffers take some"
+    await viewer.tokens_of(stream)
+    assert await scene.client.at(a).stop(scene.session)
+    assert (await scene.end()).data["reason"] == "stopped"
+    await scene.verdict(a)
+
+
+async def all_due(client: Client, endpoint: str, prompt: str) -> dict[str, Any]:
+    """What the endpoint has recorded when it should have sent its whole answer."""
+    await until_asked(client, endpoint, prompt)
+    while True:
+        [record] = await records(client, endpoint, prompt)
+        if time.monotonic() > record["accepted_at"] + FLOOD_DELAY_SECONDS + FLOOD_TOKENS / 1000 + 0.5:
+            return record
+        await asyncio.sleep(0.1)
 
 
 @pytest.fixture
