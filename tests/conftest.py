@@ -11,7 +11,7 @@ from django.conf import settings
 
 from jarvis_site.logging import Console
 
-pytest_plugins = ["tests.services"]
+pytest_plugins = ["tests.services", "tests.faults.recorded"]
 
 
 def pytest_configure(config: pytest.Config) -> None:

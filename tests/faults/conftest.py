@@ -1,4 +1,4 @@
-"""The faults' servers, their seeds (`--rounds N`: N of them for each scenario), and the count of what was recorded."""
+"""The faults' servers, and their seeds (`--rounds N`: N of them for each scenario)."""
 
 import asyncio
 import re
@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from tests.cluster.cluster import Cluster
-from tests.faults.scene import Scenes, histories, violating
+from tests.faults.scene import Scenes
 from tests.live.server import Server
 from tests.live.site import running_endpoint
 from tests.services import PostgresServer, RedisServer
@@ -32,13 +32,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "tests/faults/" in str(item.path) and FAULT.search(item.name):
             item.add_marker(pytest.mark.services)
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if histories:
-        each = ", ".join(f"{fault} {count}" for fault, count in sorted(histories.items()))
-        terminalreporter.write_line(f"Recorded histories: {each}")
-        terminalreporter.write_line(f"In all: {histories.total()}, with violations: {violating.total()}")
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections import Counter
 from contextlib import AsyncExitStack
 from itertools import pairwise
 from random import Random
@@ -14,13 +13,11 @@ from tests.cluster.client import Client, Viewer
 from tests.cluster.cluster import Cluster
 from tests.faults.checker import violations
 from tests.faults.log_balance import log_lines, unaccounted
+from tests.faults.recorded import histories, violating
 from tests.history import Seen
 from tests.live.server import Server
 
 LOGGED_SECONDS = 10.0
-
-histories: Counter[str] = Counter()  # recorded and judged in this run, of each fault
-violating: Counter[str] = Counter()
 
 
 class Scenes:

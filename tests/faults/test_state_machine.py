@@ -24,7 +24,7 @@ from chat.snapshot import read_snapshot
 from chat.threads import in_thread
 from events import bus, log_writer
 from tests.faults.checker import violations
-from tests.faults.scene import histories, violating
+from tests.faults.recorded import histories, violating
 from tests.faults.told import Tale, Told
 from tests.faults.world import Reader, World
 from tests.history import History, Seen
