@@ -1,9 +1,10 @@
 """How far one process goes, and what a fleet takes: `python -m benchmarks.capacity`.
 
-Three loads are measured on this machine, and give four costs: of a token that is read, of a batch that is stored and
-sent, of one more viewer of a batch, and of a stream's start and end. A simulation of one process with these costs,
-which uses the product's own rules for batches and their pace, says how many streams it carries; case b finds the same
-figure by trial. From there on it is arithmetic. `--costs` simulates with costs that are known.
+Three loads are measured on this machine, with a model over HTTP, Redis and PostgreSQL, and give four costs: of a token
+that is read, of a batch that is stored and sent, of one more viewer of a batch, and of a stream's start and end. A
+simulation of one process with these costs, which uses the product's own rules for batches and their pace, says how many
+streams it carries; case b finds such a figure by trial. From there on it is arithmetic. `--costs` simulates with costs
+that are known.
 """
 
 import argparse
@@ -17,9 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import machine
-from benchmarks.cases.cpu_per_token import run_server
-from benchmarks.cases.fan_out import watch
-from benchmarks.jarvis import Jarvis
+from benchmarks.calibration import Costs, measured
 from benchmarks.report import table
 from benchmarks.servers import BENCHMARKS
 from events.core.batching import Batcher
@@ -32,30 +31,6 @@ STREAM_SECONDS = 10.0  # of an answer, 500 tokens
 ROWS_PER_SECOND = 13_200  # fenced rows that one PostgreSQL took (docs/decisions/)
 FREE_SHARE = 0.5  # of a process's capacity that a plan leaves for restarts, bursts and uneven sessions
 FLEETS = ((100_000, 10), (100_000, 1), (1_000_000, 100), (1_000_000, 10), (1_000_000, 1))  # viewers, viewers a stream
-
-
-@dataclass(frozen=True, slots=True)
-class Costs:
-    """Seconds of the process's one core."""
-
-    token: float
-    batch: float
-    viewer: float
-    stream: float  # its request, its start and its end
-
-
-async def measured() -> Costs:
-    """From three loads: many tokens a batch, one token a batch, many viewers of a batch."""
-    dense = await run_server(Jarvis, streams=100, seconds=10)
-    sparse = await run_server(Jarvis, streams=300, seconds=10, rate=10.0)  # every token is a batch of its own
-    watched = await watch(Jarvis, viewers=200, seconds=10)
-    batches_per_token = dense.reads_per_token
-    # dense = token + batch x batches_per_token; sparse = token + batch
-    batch = (sparse.steady_us - dense.steady_us) / (1 - batches_per_token)
-    token = sparse.steady_us - batch
-    viewer = watched.steady_us / watched.reads_per_token
-    stream = (dense.whole_us - dense.steady_us) * dense.tokens / dense.streams
-    return Costs(*(round(each / 1e6, 9) for each in (token, batch, viewer, stream)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +122,12 @@ def fleet(costs: Costs, viewers: int, viewers_per_stream: int) -> dict[str, Any]
     }
 
 
+def _found(path: Path, column: str) -> float | None:
+    """Jarvis' figure of a case that was measured before; None if it was not."""
+    rows = json.loads(path.read_text())["rows"] if path.is_file() else []
+    return next((float(row[column]) for row in rows if row["server"] == "jarvis"), None)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=BENCHMARKS / "results", help="where capacity.json is written")
@@ -154,12 +135,13 @@ def main() -> None:
         "--costs", type=float, nargs=4, metavar=("TOKEN", "BATCH", "VIEWER", "STREAM"), help="µs, instead of measuring"
     )
     options = parser.parse_args()
+    shared: dict[str, Any] = {}
     if options.costs:
         costs = Costs(*(each / 1e6 for each in options.costs))
     else:
         machine.pin_client()
         uvloop: Any = importlib.import_module("uvloop")
-        costs = uvloop.run(measured())
+        costs, shared = uvloop.run(measured())
     rows: Sequence[dict[str, Any]] = [
         {name: round(value * 1e6, 1) for name, value in asdict(costs).items()},
     ]
@@ -167,10 +149,14 @@ def main() -> None:
     most = capacity(costs)
     loads = [simulate(costs, round(most.streams * part)) for part in (0.25, 0.5, 0.75, 1.0, 1.2)]
     print("One process, simulated\n\n" + table([asdict(load) for load in loads]))
+    for letter, column in (("b", "streams"), ("g", "viewer_kib")):  # of Jarvis on SQLite, its own token source
+        if (value := _found(options.results / f"{letter}.json", column)) is not None:
+            print(f"Case {letter} measured {column}: {value:g}")
+    print("Redis and PostgreSQL, for 1,000 streams\n\n" + table([shared] if shared else []))
     fleets = [fleet(costs, *each) for each in FLEETS]
     print("Fleets\n\n" + table(fleets))
     options.results.mkdir(parents=True, exist_ok=True)
-    found = {"costs": asdict(costs), "process": [asdict(load) for load in loads], "fleets": fleets}
+    found = {"costs": asdict(costs), "process": [asdict(load) for load in loads], "shared": shared, "fleets": fleets}
     (options.results / "capacity.json").write_text(json.dumps(found, indent=1))
 
 

@@ -31,6 +31,8 @@ def parts(results: Path) -> dict[str, str]:
         capacity = json.loads(path.read_text())
         costs = {name: round(seconds * 1e6, 1) for name, seconds in capacity["costs"].items()}
         found |= {"costs": markdown([costs]), "process": markdown(capacity["process"])}
+        if capacity["shared"]:
+            found["shared"] = markdown([capacity["shared"]])
         found["fleets"] = markdown(capacity["fleets"])
     if (path := results / "profile.json").is_file():
         profile = json.loads(path.read_text())

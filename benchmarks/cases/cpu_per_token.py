@@ -4,6 +4,7 @@ Also at 10, which plain Channels can carry: at 100 it leaves most of the work un
 """
 
 from collections import defaultdict
+from collections.abc import Callable
 from statistics import median
 
 from benchmarks.chart import Chart
@@ -25,7 +26,7 @@ SERVERS: tuple[type[Server], ...] = (
 _WITH_CHANNELS: tuple[type[Server], ...] = (FastAPI, PlainChannels, Jarvis)
 
 
-async def run_server(kind: type[Server], *, streams: int, seconds: float, rate: float = 50.0) -> Load:
+async def run_server(kind: Callable[[], Server], *, streams: int, seconds: float, rate: float = 50.0) -> Load:
     async with kind() as server:
         await warm_up(server)
         return await run_streams(server, streams=streams, seconds=seconds, rate=rate)

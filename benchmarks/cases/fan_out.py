@@ -1,6 +1,7 @@
 """(d) One stream to many viewers: server CPU per token and viewer."""
 
 import time
+from collections.abc import Callable
 
 from benchmarks.chart import Chart
 from benchmarks.client import TokenStream
@@ -31,7 +32,7 @@ async def run(options: Options) -> Report:
     return Report("d", title, rows, goals, Chart(title, "µs", bars=bars))
 
 
-async def watch(kind: type[Server], *, viewers: int, seconds: float) -> Load:
+async def watch(kind: Callable[[], Server], *, viewers: int, seconds: float) -> Load:
     """One stream of 50 tokens/s, watched by all of them."""
     async with kind() as server:
         await warm_up(server)
