@@ -7,12 +7,13 @@ import pytest
 
 histories: Counter[str] = Counter()
 violating: Counter[str] = Counter()
+late_loops: Counter[str] = Counter()  # times that a server's event loop was late by more than 250 ms
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     told: dict[str, Any] | None = getattr(session.config, "workeroutput", None)  # in a worker of pytest-xdist
     if told is not None:
-        told["histories"], told["violating"] = dict(histories), dict(violating)
+        told["histories"], told["violating"], told["late_loops"] = dict(histories), dict(violating), dict(late_loops)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -20,10 +21,16 @@ def pytest_testnodedown(node: Any) -> None:
     told: dict[str, Any] = getattr(node, "workeroutput", {})
     histories.update(told.get("histories", {}))
     violating.update(told.get("violating", {}))
+    late_loops.update(told.get("late_loops", {}))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if histories:
-        each = ", ".join(f"{fault} {count}" for fault, count in sorted(histories.items()))
-        terminalreporter.write_line(f"Recorded histories: {each}")
+        terminalreporter.write_line(f"Recorded histories: {_each(histories)}")
         terminalreporter.write_line(f"In all: {histories.total()}, with violations: {violating.total()}")
+    if late_loops:
+        terminalreporter.write_line(f"Times that an event loop was late by more than 250 ms: {_each(late_loops)}")
+
+
+def _each(counts: Counter[str]) -> str:
+    return ", ".join(f"{fault} {count}" for fault, count in sorted(counts.items()))
