@@ -8,8 +8,8 @@ PYTHON := $(VENV)/bin/python
 PIP := $(PYTHON) -m pip install -qq --disable-pip-version-check --no-input
 BENCH := .venv-bench
 UV_VERSION := 0.13.9
-# Most tests wait most of the time. Each file stays whole: its tests share servers. ARGS="-n 0" runs one after the other.
-SIDE_BY_SIDE := -n 3 --dist loadfile --no-loadscope-reorder
+# Most tests wait most of the time. ARGS="-n 0" runs one after the other.
+SIDE_BY_SIDE := -n 3 --dist worksteal
 # Tests and checks leave alone what `make run` keeps in var/.
 test test-quick faults check: export JARVIS_DATA_DIR := $(CURDIR)/$(VENV)/test-data
 
@@ -36,7 +36,7 @@ test-quick: $(VENV)/installed-dev  ## Run the tests that need no services, in un
 
 faults: $(VENV)/installed-dev  ## Run the fault suite (ARGS="--rounds 16" for 16 seeds of each fault)
 	@setup/debian-packages redis-server postgresql nftables iproute2 faketime
-	@$(PYTHON) -m pytest $(SIDE_BY_SIDE) --dist worksteal tests/faults $(ARGS)
+	@$(PYTHON) -m pytest $(SIDE_BY_SIDE) tests/faults $(ARGS)
 
 load: $(VENV)/installed-dev  ## Measure how old tokens are in 100 streams at once (ARGS="--streams 200")
 	@$(PYTHON) -m benchmarks.load $(ARGS)

@@ -21,7 +21,7 @@ def start() -> None:
 
     Where nobody calls it (plain `daphne`), the first viewer or prompt does the same, and the loop is not watched.
     """
-    # What is loaded now stays: 150,000 objects, over all of which a full collection would go, with the loop standing still.
+    # What is loaded now stays: 150,000 objects, over which each full collection would go while the loop stands still.
     gc.collect()
     gc.freeze()
     loop_watch.start()

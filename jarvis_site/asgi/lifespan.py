@@ -10,6 +10,7 @@ from django.conf import settings
 
 from jarvis_site.asgi.types import Application, Receive, Scope, Send
 from jarvis_site.drain import close, drain, start
+from jarvis_site.logging import stop as stop_logging
 
 
 class Lifespan:
@@ -31,6 +32,7 @@ class Lifespan:
             else:
                 await self._drain()
                 await close()
+                await asyncio.to_thread(stop_logging)  # uvicorn dies by the signal then, without what runs at an exit
             await send({"type": f"{event}.complete"})
             if event == "lifespan.shutdown":
                 return

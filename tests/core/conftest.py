@@ -5,5 +5,5 @@ import os
 from hypothesis import settings
 
 # Enough to find each of the defects put in on purpose, and few enough to run at every save.
-settings.register_profile("core", max_examples=100, deadline=None, derandomize="CI" in os.environ)
+settings.register_profile("core", max_examples=50, deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("core")

@@ -71,7 +71,7 @@ _BITS = [b"\n", b"\r", b"\r\n", b"\n\n", b"\r\r", b" ", b"x"]
 _HALVES = [b"\xf0\x9f", b"\x98\x80", b"\xff", b"\xef\xbb\xbf", b"\xe2\x80\xa8"]
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(st.lists(st.sampled_from(_FIELDS + _BITS + _HALVES), max_size=25).map(b"".join), cuts)
 @example(b"\xef\xbb\xbfdata: a\r\n\r\ndata: b\r\r", [1, 2, 11, 12, 13])
 @example(b"data: a\n\xef\xbb\xbfdata: b\n\n", [8])

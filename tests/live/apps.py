@@ -12,8 +12,8 @@ from asgiref.sync import sync_to_async
 from channels.routing import URLRouter
 from django.urls import re_path
 
-from chat.urls import stream_urlpatterns
-from jarvis_site.asgi import behind_the_gate, django_application
+from jarvis_site.asgi import behind_the_gate, django_application  # isort: skip  (it sets Django up for all that follows)
+from chat.urls import stream_urlpatterns  # isort: skip
 from jarvis_site.asgi.types import Receive, Scope, Send
 
 STREAM_HEADERS = [(b"content-type", b"text/event-stream; charset=utf-8")]

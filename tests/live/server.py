@@ -150,8 +150,15 @@ def _wait_until_ready(server: Server, *, says_so: bool) -> None:
         line = stdout.readline() if readable else ""
         assert line == f"Jarvis is ready at {server.url}/\n", f"{line!r}\n{server.error_text()}"
         return
-    with urllib.request.urlopen(f"{server.url}/healthz", timeout=START_SECONDS) as response:
-        assert response.status == 200
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        assert server.process.poll() is None, server.error_text()
+        try:
+            with urllib.request.urlopen(f"{server.url}/healthz", timeout=2) as response:
+                assert response.status == 200
+                return
+        except TimeoutError:
+            assert time.monotonic() < deadline, server.error_text()
 
 
 @cache
