@@ -40,6 +40,7 @@ def write(path: Path, text: str) -> None:
 blockbuster.BlockingError = KeptBlockingError  # type: ignore[misc]
 watch = BlockBuster()
 watch.functions["socket.socket.accept"].can_block_predicate = never_waits
-if "serve_model" not in sys.orig_argv:  # its loop looks after one child, and keeps nobody waiting
+# A loop that looks after one child keeps nobody waiting; who has none, but forks, crashes at its end (Python 3.11.2).
+if {"serve_model", "jarvis_site.processes"}.isdisjoint(sys.orig_argv):
     watch.activate()
 signal.signal(signal.SIGUSR1, tell_tasks)
