@@ -160,9 +160,13 @@ class LogTransaction:
     def _insert(self, rows: list[tuple[Any, ...]]) -> None:
         columns = "events_event (session_id, seq, stream_id, type, data, created_at)"
         with connection.cursor() as cursor:
-            if self._postgresql:  # 100 rows: 1 ms; by executemany or VALUES 4, by unnest 2.5
-                with connection.wrap_database_errors, cursor.copy(f"COPY {columns} FROM STDIN") as copy:
-                    for row in rows:
-                        copy.write_row(row)
+            if self._postgresql:
+                # 100 rows: 2.5 ms; COPY takes 1. But a process that falls asleep within a COPY keeps its locks until it
+                # wakes: PostgreSQL waits for the rest of a statement's data without any of its timeouts.
+                cursor.execute(
+                    f"INSERT INTO {columns} SELECT * FROM"  # noqa: S608
+                    " unnest(%s::uuid[], %s::bigint[], %s::uuid[], %s::text[], %s::text[], %s::float8[])",
+                    [list(column) for column in zip(*rows, strict=True)],
+                )
             else:
                 cursor.executemany(f"INSERT INTO {columns} VALUES (%s, %s, %s, %s, %s, %s)", rows)  # noqa: S608

@@ -102,10 +102,13 @@ async def test_f05_worker_freeze_in_a_transaction(
 
 
 def holds_locks(postgres_server: PostgresServer) -> bool:
-    """Whether a transaction stays open and has written: it is that of the frozen process."""
+    """Whether a transaction stays open and has written: it is that of the frozen process.
+
+    Between two statements or, worse, within one that PostgreSQL has only a part of.
+    """
     query = """
         SELECT pid, xact_start FROM pg_stat_activity
-        WHERE datname = current_database() AND state = 'idle in transaction' AND backend_xid IS NOT NULL
+        WHERE datname = current_database() AND wait_event = 'ClientRead' AND backend_xid IS NOT NULL
     """
     with psycopg.connect(postgres_server.url("faults"), autocommit=True) as connection:
         if not (before := connection.execute(query).fetchall()):
