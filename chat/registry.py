@@ -159,7 +159,7 @@ class Registry:
             def accept(log: LogTransaction) -> Accepted:
                 return turns.accept(log, request, lease_id)
 
-            accepted = await self._bus.transaction(accept, on_doubt)
+            accepted = await self._bus.transaction(accept, on_doubt, gives_way=True)  # to those who stream already
             if not accepted.repeated:
                 self._start(accepted)
         finally:

@@ -43,9 +43,15 @@ class EventBus:
         assert seq is not None  # without a turn nothing is refused
         return seq
 
-    async def transaction(self, work: Callable[[LogTransaction], T], on_doubt: Callable[[], None] | None = None) -> T:
+    async def transaction(
+        self,
+        work: Callable[[LogTransaction], T],
+        on_doubt: Callable[[], None] | None = None,
+        *,
+        gives_way: bool = False,
+    ) -> T:
         """See `EventLog.transaction`."""
-        return await self.log.transaction(work, on_doubt)
+        return await self.log.transaction(work, on_doubt, gives_way=gives_way)
 
     def signal(self, session_id: UUID, name: str, data: str) -> None:
         """News to whoever listens to the session, in any process; may be lost."""

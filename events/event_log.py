@@ -51,13 +51,21 @@ class EventLog:
         last: int | None = await self._submit(Append(session_id, entries, turn), None, on_doubt)
         return last
 
-    async def transaction(self, work: Callable[[LogTransaction], T], on_doubt: Callable[[], None] | None = None) -> T:
+    async def transaction(
+        self,
+        work: Callable[[LogTransaction], T],
+        on_doubt: Callable[[], None] | None = None,
+        *,
+        gives_way: bool = False,
+    ) -> T:
         """Runs `work` on the writer thread in one transaction with whatever it appends; gives what it returned.
+
+        `gives_way`: whatever else waits is written before it, so that many of its kind at once hold up nobody else.
 
         Anything it raises undoes it, and it alone, and is raised here; StorageUnavailable and
         `on_doubt` as in `append`. It may run more than once.
         """
-        result: T = await self._submit(None, work, on_doubt)
+        result: T = await self._submit(None, work, on_doubt, gives_way)
         return result
 
     async def read(self, session_id: UUID, after: int) -> Page:
@@ -82,10 +90,11 @@ class EventLog:
         append: Append | None,
         work: Callable[[LogTransaction], Any] | None,
         on_doubt: Callable[[], None] | None,
+        gives_way: bool = False,
     ) -> asyncio.Future[Any]:
         future: asyncio.Future[Any] = self._loop.create_future()
         deadline = self._loop.time() + conf.storage_timeout_seconds
-        self._writer.submit(Job(deadline, future, append, work, on_doubt=on_doubt))
+        self._writer.submit(Job(deadline, future, append, work, on_doubt=on_doubt, gives_way=gives_way))
         return future
 
     async def _read(self, function: Callable[..., T], *arguments: Any) -> T:

@@ -25,6 +25,7 @@ logger = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 _JOBS_PER_COMMIT = 2_000  # bounds one transaction; at 1,000 streams a commit carries some hundred
+_GIVING_WAY_PER_COMMIT = 1  # a prompt takes some 5 ms, and whoever streams waits meanwhile
 _RETRY_SECONDS = 0.1
 _APART_SECONDS = 1.0  # for trying one by one what failed together; locks are waited for, so that may take long
 _LEAST_SECONDS = 1.0  # for an attempt to write, however late it comes
@@ -42,6 +43,7 @@ class LogWriter:
         self._announce = announce
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[Job] = deque()
+        self._giving_way: deque[Job] = deque()
         self._in_hand: list[Job] = []
         self._in_flight: list[Job] = []  # of those: it is not known whether they are written
         self._wake = asyncio.Event()
@@ -57,10 +59,10 @@ class LogWriter:
         self._watch = self._loop.create_task(self._tell_the_late())
 
     def submit(self, job: Job) -> None:
-        """Written in the order of submission. Raises BusClosed."""
+        """Written in the order of submission; what gives way, behind all else and singly. Raises BusClosed."""
         if self._closed:
             raise BusClosed
-        self._waiting.append(job)
+        (self._giving_way if job.gives_way else self._waiting).append(job)
         self._wake.set()
 
     async def aclose(self) -> None:
@@ -76,13 +78,16 @@ class LogWriter:
         await asyncio.gather(self._thread.aclose(), self._checkpointer.aclose())
 
     async def _write(self) -> None:
-        while not (self._closed and not self._waiting):
+        while not self._closed or self._waiting or self._giving_way:
             await self._wake.wait()
             self._wake.clear()
             left: list[Job] = []
-            while left or self._waiting:
-                more = min(len(self._waiting), _JOBS_PER_COMMIT)
-                jobs = left + [self._waiting.popleft() for _ in range(more)]
+            while left or self._waiting or self._giving_way:
+                jobs = [
+                    *left,
+                    *_taken(self._waiting, _JOBS_PER_COMMIT),
+                    *_taken(self._giving_way, _GIVING_WAY_PER_COMMIT),
+                ]
                 left = self._in_hand = await self._commit([job for job in jobs if not job.over])
                 if left:
                     await asyncio.sleep(_RETRY_SECONDS)
@@ -193,7 +198,8 @@ class LogWriter:
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
             in_flight = set(self._in_flight)
-            late = [job for job in (*self._in_hand, *self._waiting) if not job.over and self._is_late(job)]
+            all_jobs = (*self._in_hand, *self._waiting, *self._giving_way)
+            late = [job for job in all_jobs if not job.over and self._is_late(job)]
             for job in late:
                 try:
                     if job in in_flight:
@@ -216,6 +222,10 @@ class LogWriter:
             logger.exception("checkpoint_failed")
         finally:
             self._checkpointing = None
+
+
+def _taken(jobs: deque[Job], most: int) -> list[Job]:
+    return [jobs.popleft() for _ in range(min(len(jobs), most))]
 
 
 def _timed_commit(jobs: list[Job]) -> Committed:

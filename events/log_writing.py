@@ -40,6 +40,7 @@ class Job:
     result: Any = None
     error: Exception | None = None
     on_doubt: Callable[[], None] | None = None
+    gives_way: bool = False  # to all others that wait
     over: bool = False  # refused for good: not to be tried any more
 
     def refuse(self, error: Exception) -> None:
