@@ -93,7 +93,7 @@ class Registry:
         def request_stop(log: LogTransaction) -> list[UUID]:
             return turns.request_stop(session_id, stream_id, reason)
 
-        stream_ids = await self._bus.transaction(request_stop)
+        stream_ids = await self._bus.transaction(request_stop, gives_way=True)  # as prompts do: none is overtaken
         return self.tell_to_stop(session_id, stream_ids, reason)
 
     def tell_to_stop(self, session_id: UUID, stream_ids: Collection[UUID], reason: EndReason) -> bool:

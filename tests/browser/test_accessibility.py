@@ -122,6 +122,7 @@ async def test_the_drawer_of_a_phone(served: str, model: Model, open_page: OpenP
     show = page.get_by_role("button", name="Show chats")
     await show.click()
     await expect(link).to_be_visible()
+    await expect(chat.chats.locator(".brand")).to_be_focused()  # two frames later: now the list has the keyboard
     await page.keyboard.press("Escape")
     await expect(link).to_be_hidden()
     await expect(show).to_be_focused()

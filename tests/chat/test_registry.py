@@ -170,7 +170,7 @@ async def test_who_asked_and_left_stops_the_stream(talk: Conversation) -> None:
 async def test_prompts_of_the_same_instant_end_in_order_and_the_last_is_answered(
     talk: Conversation, count: int
 ) -> None:
-    accepted = await asyncio.gather(*(talk.ask("scripted:?tokens=5&rate=100") for _ in range(count)))
+    accepted = await asyncio.gather(*(talk.ask("scripted:?tokens=50&rate=100") for _ in range(count)))
     last = max(accepted, key=lambda each: each.stream.turn)
     assert await talk.end_of(last) == "completed"
     others = [each for each in accepted if each is not last]
