@@ -9,7 +9,7 @@ PIP := $(PYTHON) -m pip install -qq --disable-pip-version-check --no-input
 BENCH := .venv-bench
 UV_VERSION := 0.13.9
 # Most tests wait most of the time. ARGS="-n 0" runs one after the other.
-SIDE_BY_SIDE := -n 3 --dist worksteal
+SIDE_BY_SIDE := -n 2 --dist worksteal
 # Tests and checks leave alone what `make run` keeps in var/.
 test test-quick faults check: export JARVIS_DATA_DIR := $(CURDIR)/$(VENV)/test-data
 
