@@ -48,7 +48,7 @@ async def _read(stream: Stream, publisher: BatchingPublisher, messages: tuple[Mo
                 if isinstance(item, list):
                     begun = True
                     for token in item:
-                        publisher.add(token.text)
+                        publisher.add(token)
                     if publisher.full:
                         await publisher.room()
                 elif isinstance(item, Loading):

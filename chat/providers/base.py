@@ -8,13 +8,6 @@ from chat.stream_state import EndReason
 
 
 @dataclass(frozen=True, slots=True)
-class Token:
-    """A piece of text as the provider sent it: not empty, valid UTF-8, no NUL, no lone surrogate."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
 class Finish:
     """The model has ended by itself. `reason` is `completed` or `length`; counts are None when not told."""
 
@@ -74,11 +67,12 @@ class Provider(Protocol):
         """The names of the models that may be asked; raises ProviderError."""
         ...
 
-    def stream(self, request: ModelRequest) -> AsyncGenerator[list[Token] | Finish | Loading, None]:
+    def stream(self, request: ModelRequest) -> AsyncGenerator[list[str] | Finish | Loading, None]:
         """The answer, as it comes.
 
         Yields at most one Loading before anything else, then non-empty lists of tokens (all that arrived in one
-        read, in order), and last exactly one Finish; or raises ProviderError, after any number of tokens.
+        read, in order), and last exactly one Finish; or raises ProviderError, after any number of tokens. A token is
+        a piece of text as the endpoint sent it: not empty, valid UTF-8, no NUL, no lone surrogate.
         `aclose()` or cancellation, at any time (before the first token too) closes the connection to the model at once.
         """
         ...

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from chat.providers.base import Finish, Loading, ModelRequest, ProviderError, Token
+from chat.providers.base import Finish, Loading, ModelRequest, ProviderError
 from chat.providers.openai_compatible import Endpoint, OpenAICompatibleProvider
 from chat.stream_state import EndReason
 
@@ -66,7 +66,7 @@ class EmbeddedProvider:
         except ProviderError as error:
             raise _not_running(model) from error
 
-    async def stream(self, request: ModelRequest) -> AsyncGenerator[list[Token] | Finish | Loading, None]:
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[list[str] | Finish | Loading, None]:
         now = asyncio.get_running_loop().time
         started = state_since = now()
         state = ""

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from chat.providers.base import Finish, ProviderError, Token
+from chat.providers.base import Finish, ProviderError
 from chat.providers.openai_errors import broken_answer
 from chat.stream_state import EndReason
 from events.core.sse import Decoder, FrameTooLarge
@@ -56,9 +56,9 @@ class AnswerReader:
         self._reason = ""
         self._usage: _Usage | None = None
 
-    def feed(self, chunk: bytes) -> list[Token]:
+    def feed(self, chunk: bytes) -> list[str]:
         """The tokens that this chunk completes, in order."""
-        tokens: list[Token] = []
+        tokens: list[str] = []
         try:
             for frame in self._frames.feed(chunk):
                 data = frame.data
@@ -84,7 +84,7 @@ class AnswerReader:
         usage = self._usage or _Usage()
         return Finish(reason, usage.prompt_tokens, usage.completion_tokens)
 
-    def _read(self, data: str, tokens: list[Token]) -> None:
+    def _read(self, data: str, tokens: list[str]) -> None:
         unclean = False
         try:
             chunk = _decode(data)
@@ -103,13 +103,13 @@ class AnswerReader:
                 if unclean or self._half_pair or "\0" in text:
                     text = self._clean(text)
                 if text:
-                    tokens.append(Token(text))
+                    tokens.append(text)
             if choice.finish_reason:
                 self.finished = True
                 self._reason = choice.finish_reason
                 if self._half_pair:
                     self._half_pair = ""
-                    tokens.append(Token("\ufffd"))
+                    tokens.append("\ufffd")
 
     def _read_leniently(self, data: str) -> _Chunk:
         """What msgspec refuses and others let pass: lone surrogates, raw control characters, no text at all."""

@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from chat.providers.base import Finish, Loading, ModelRequest, ProviderError, Token
+from chat.providers.base import Finish, Loading, ModelRequest, ProviderError
 from chat.providers.openai_answer import AnswerReader
 from chat.providers.openai_errors import WRONG_URL, RolesMustAlternate, quoted, refusal
 from chat.providers.openai_request import request_body
@@ -71,7 +71,7 @@ class OpenAICompatibleProvider:
         self._models = endpoint, now, names
         return names
 
-    async def stream(self, request: ModelRequest) -> AsyncGenerator[list[Token] | Finish | Loading, None]:
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[list[str] | Finish | Loading, None]:
         endpoint = self.endpoint
         model = request.model or endpoint.model or await self._first_model()
         response = await self._answer(endpoint, request, model)

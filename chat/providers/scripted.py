@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl
 from zlib import crc32
 
-from chat.providers.base import Finish, Loading, ModelRequest, ProviderError, Token
+from chat.providers.base import Finish, Loading, ModelRequest, ProviderError
 from chat.stream_state import EndReason
 
-BURST_TOKENS = 100  # in one go at rate 0
+BURST_TOKENS = 100  # that are late leave in one go
 MAX_VALUE = 1_000_000_000.0
 _INTEGERS = ("tokens", "error_after", "hang_after")
 _SECONDS_AND_RATES = ("rate", "first_delay", "loading", "at")
@@ -73,31 +73,30 @@ class ScriptedProvider:
     async def models(self) -> list[str]:
         return ["scripted"]
 
-    async def stream(self, request: ModelRequest) -> AsyncGenerator[list[Token] | Finish | Loading, None]:
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[list[str] | Finish | Loading, None]:
         script = self._script_of(request)
         if script.loading:
             yield Loading()
             await asyncio.sleep(script.loading)
-        loop = asyncio.get_running_loop()
-        started = script.at or loop.time() + script.first_delay
-        await asyncio.sleep(max(0.0, started - loop.time()))
+        time = asyncio.get_running_loop().time
+        due = script.at or time() + script.first_delay
+        await asyncio.sleep(max(0.0, due - time()))
+        interval_seconds = 1 / script.rate if script.rate else 0.0
         stops = [stop for stop in (script.error_after, script.hang_after) if stop is not None]
         last = min([script.pieces(), *stops])
-        sent = 0
-        while sent < last:
-            # Token `sent` is due: that was slept for. uvloop wakes up to 0.5 ms early, and would again and again.
-            due = max(sent, int((loop.time() - started) * script.rate)) + 1 if script.rate else sent + BURST_TOKENS
-            due = min(due, last)
-            if due > sent:
-                yield [Token(script.piece(k)) for k in range(sent, due)]
-                sent = due
-            await asyncio.sleep(max(0.0, started + sent / script.rate - loop.time()) if script.rate else 0)
+        for k in range(last):
+            early_seconds = due + k * interval_seconds - time()
+            if early_seconds > 0:
+                await asyncio.sleep(early_seconds)
+            elif k % BURST_TOKENS == 0:
+                await asyncio.sleep(0)
+            yield [script.piece(k)]
         if script.hang_after == last:
-            await loop.create_future()
+            await asyncio.get_running_loop().create_future()
         if script.error_after == last:
             raise ProviderError(EndReason.PROVIDER_ERROR, "The script says that the model fails here.", retryable=True)
         reason = EndReason.LENGTH if script.finish == "length" else EndReason.COMPLETED
-        yield Finish(reason, sum(len(message.content.split()) for message in request.messages), sent)
+        yield Finish(reason, sum(len(message.content.split()) for message in request.messages), last)
 
     async def aclose(self) -> None:
         """Nothing is open."""

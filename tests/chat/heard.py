@@ -31,7 +31,7 @@ class Heard:
                     self.loading += 1
                 else:
                     assert item, "an empty list of tokens"
-                    self.text += "".join(token.text for token in item)
+                    self.text += "".join(item)
         return self
 
 

@@ -6,11 +6,11 @@ import pytest
 from pytest_django.fixtures import Settings
 
 from chat.exceptions import ModelNotFound
-from chat.providers.base import ContextExceeded, Finish, Loading, ModelRequest, ProviderError, Token
+from chat.providers.base import ContextExceeded, Finish, Loading, ModelRequest, ProviderError
 from chat.stream_state import EndReason
 from tests.chat.conversation import SILENT, Conversation
 
-Items = AsyncGenerator[list[Token] | Finish | Loading, None]
+Items = AsyncGenerator[list[str] | Finish | Loading, None]
 
 
 class Model:
@@ -29,7 +29,7 @@ class Model:
             for item in self.items:
                 if isinstance(item, Exception):
                     raise item
-                yield [Token(text) for text in item] if isinstance(item, list) else item
+                yield item
             yield Finish(EndReason.COMPLETED)
         finally:
             self.closed += 1

@@ -11,7 +11,7 @@ from uuid import UUID
 from django.db import OperationalError
 
 from chat import providers, registry
-from chat.providers.base import Finish, ModelRequest, Token
+from chat.providers.base import Finish, ModelRequest
 from chat.stream_state import EndReason
 from events import bus
 from events.log_writing import Committed, Job, commit
@@ -66,10 +66,10 @@ class ModelInHand:
     async def models(self) -> list[str]:
         return []
 
-    async def stream(self, request: ModelRequest) -> AsyncGenerator[list[Token] | Finish, None]:
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[list[str] | Finish, None]:
         said = self.said[request.messages[-1].content]
         while text := await said.get():
-            yield [Token(text)]
+            yield [text]
         yield Finish(EndReason.COMPLETED, None, None)
 
     async def aclose(self) -> None:
