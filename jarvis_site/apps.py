@@ -1,6 +1,8 @@
 from django.apps import AppConfig
 from django.core import checks
 
+from jarvis_site import reactor as reactor  # before Daphne's app imports Daphne's server
+
 
 class JarvisSiteConfig(AppConfig):
     name = "jarvis_site"

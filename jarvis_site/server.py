@@ -1,7 +1,7 @@
 """Daphne, with what it lacks for long streams: whole requests only, backpressure, safe failures, an ordered end.
 
 What is overridden are methods that Daphne's `Server`, `HTTPFactory` and `WebRequest` call by name; the reasons stand
-beside each. Importing this installs Twisted's reactor on an asyncio loop of its own (`daphne.server`).
+beside each. Importing this installs Twisted's reactor (`reactor.py`).
 """
 
 # mypy: disallow-subclassing-any=False, allow-untyped-calls
@@ -16,7 +16,6 @@ from typing import Any
 
 import structlog
 from daphne.server import Server as DaphneServer
-from daphne.server import twisted_loop
 from django.conf import settings
 from twisted.internet import reactor as installed_reactor
 from twisted.internet.defer import Deferred
@@ -28,6 +27,7 @@ from jarvis_site.asgi.response_guard import ABORT
 from jarvis_site.connection import Connection
 from jarvis_site.drain import close, drain, start
 from jarvis_site.patience import CLEANUP_SECONDS, FLUSH_SECONDS
+from jarvis_site.reactor import twisted_loop
 from jarvis_site.request import Factory, Request
 
 reactor: Any = installed_reactor
