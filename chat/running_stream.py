@@ -162,6 +162,7 @@ class RunningStream:
             before_first=self._first_token,
             on_trouble=self._in_trouble,
             pace=self._bus.pace,
+            timers=self._bus.timers,
         )
         try:
             outcome = await self._read(publisher)

@@ -1,17 +1,47 @@
-"""What one task sleeps by. Setting it costs a timer, not a wake-up of the task."""
+"""What one task sleeps by. Setting it costs no wake-up of the task, and no timer of its own."""
 
 import asyncio
+from collections.abc import Callable
+
+
+class Timers:
+    """Belongs to one event loop. One timer of the loop's for all who wait for the same moment.
+
+    The batches of many streams leave on common ticks, and a timer is the dearest part of waiting for one: measured on
+    uvloop, 5 µs.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._due: dict[float, list[Callable[[float], None]]] = {}
+
+    @property
+    def waiting(self) -> int:
+        """How many timers of the loop's are set."""
+        return len(self._due)
+
+    def call_at(self, at: float, callback: Callable[[float], None]) -> None:
+        """Calls it then, with that time; it must not raise. Nobody takes it back."""
+        callbacks = self._due.get(at)
+        if callbacks is None:
+            callbacks = self._due[at] = []
+            self._loop.call_at(at, self._call, at)
+        callbacks.append(callback)
+
+    def _call(self, at: float) -> None:
+        for callback in self._due.pop(at):
+            callback(at)
 
 
 class Alarm:
     """Belongs to one event loop. `at`: the time, on its clock, that the sleeper was last given; None for none."""
 
-    __slots__ = ("_loop", "_sleeper", "_timer", "at")
+    __slots__ = ("_loop", "_sleeper", "_timers", "at")
 
-    def __init__(self) -> None:
+    def __init__(self, timers: Timers) -> None:
         self._loop = asyncio.get_running_loop()
+        self._timers = timers
         self._sleeper: asyncio.Future[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
         self.at: float | None = None
 
     @property
@@ -28,17 +58,18 @@ class Alarm:
             await self._sleeper
         finally:
             self._sleeper = None
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
         return 0.0 if self.at is None else max(0.0, self._loop.time() - self.at)
 
     def set(self, at: float) -> None:
         """For who sleeps and has no time yet."""
         self.at = at
-        self._timer = self._loop.call_at(at, self.ring)
+        self._timers.call_at(at, self._come)
 
     def ring(self) -> None:
         """Wakes who sleeps; nothing if nobody does."""
         if self._sleeper is not None and not self._sleeper.done():
             self._sleeper.set_result(None)
+
+    def _come(self, at: float) -> None:
+        if at == self.at:  # else it was set for one who has been woken since
+            self.ring()

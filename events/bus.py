@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 import structlog
 from asgiref.sync import async_to_sync
 
+from events.alarm import Timers
 from events.conf import conf
 from events.core.event import encode_data
 from events.core.pace import Pace
@@ -35,6 +36,7 @@ class EventBus:
         self.hub = Hub()
         self.log = EventLog(self.hub.announce)
         self.hub.start(self.log)
+        self.timers = Timers()
         self.pace = Pace(conf.flush_interval_seconds, conf.flush_longest_seconds)
 
     async def publish(self, session_id: UUID, type: str, data: Mapping[str, Any]) -> int:

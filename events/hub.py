@@ -154,17 +154,9 @@ class Hub:
                 messages, self._announcements = self._announcements, []
                 self._announced_bytes = 0
                 try:
-                    await self._tell(messages)
+                    await self.membership.send(messages)
                 except Exception:  # one message must not make the whole process dumb
                     logger.exception("announcements_failed")
-
-    async def _tell(self, messages: list[tuple[str, LayerMessage]]) -> None:
-        if hasattr(self.layer, "group_send_many"):
-            await self.membership.call(self.layer.group_send_many(messages))
-            return
-        for group, message in messages:
-            if not await self.membership.call(self.layer.group_send(group, message)):
-                return  # the layer is away: the rest of this round is in the log
 
     async def _receive(self) -> None:
         burst = 0
@@ -173,27 +165,31 @@ class Hub:
                 if not self.membership.channel:
                     await self.membership.open_channel()
                     await self.membership.settle_all()
-                message = await self.layer.receive(self.membership.channel)
+                messages = await self.membership.receive()
             except Exception as error:
                 self.membership.failed(error)
                 self._lose(list(self.listeners))
                 await asyncio.sleep(random.uniform(0.2, 1.0))  # noqa: S311  (all processes met the same error)
                 continue
-            try:
-                burst += 1 + self._hand_over(message)
-            except Exception:  # one message must not make the whole process deaf
-                logger.exception("layer_message_failed")
-            if burst > _BURST:  # `receive` waits only if there is no message
-                burst = 0
-                await asyncio.sleep(0)
+            self._look_for_overflows()
+            for message in messages:
+                try:
+                    burst += 1 + self._hand_over(message)
+                except Exception:  # one message must not make the whole process deaf
+                    logger.exception("layer_message_failed")
+                if burst > _BURST:  # `receive` waits only if there is no message
+                    burst = 0
+                    await asyncio.sleep(0)
 
-    def _hand_over(self, message: dict[str, Any]) -> int:
-        """How many were told."""
+    def _look_for_overflows(self) -> None:
         overflows = getattr(self.layer, "overflows", None)
         if overflows is not None and overflows(self.membership.channel) != self._overflows:
             self._overflows = overflows(self.membership.channel)
             logger.warning("layer_overflow", total=self._overflows)
             self._lose(list(self.listeners))
+
+    def _hand_over(self, message: dict[str, Any]) -> int:
+        """How many were told."""
         parsed = parse(message)
         if parsed is None:
             logger.warning("layer_message_unknown")

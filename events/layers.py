@@ -77,6 +77,20 @@ class InProcessChannelLayer(InMemoryChannelLayer):
         finally:
             self._release(channel, queue)
 
+    async def receive_many(self, channel: str) -> list[dict[str, Any]]:
+        """`receive`, and what waits behind that message."""
+        messages = [await self.receive(channel)]
+        if (queue := self.channels.get(channel)) is not None:
+            now = self._now()
+            while not queue.empty():
+                expires, message = queue.get_nowait()
+                if expires > now:
+                    messages.append(message)
+                else:
+                    self._count_drop(queue)
+            self._forget_unused(channel, queue)
+        return messages
+
     async def group_add(self, group: str, channel: str) -> None:
         """Once more begins the membership's time anew."""
         self.require_valid_group_name(group)

@@ -1,11 +1,11 @@
-"""In which groups of the channel layer this process's one channel is: made to agree with those it wants to be in.
+"""This process's one channel in the channel layer, and its groups: made to agree with those it wants to be in.
 
 The layer may be away, hang, or forget what it was told. So every call to it has a time limit, what failed is tried
 again every second, and the groups are joined anew every 60 s and after any error.
 """
 
 import asyncio
-from collections.abc import Awaitable, Collection
+from collections.abc import Awaitable, Collection, Sequence
 from typing import Any
 from uuid import UUID
 from weakref import WeakValueDictionary
@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 import structlog
 
 from events import metrics
-from events.groups import group_name
+from events.groups import LayerMessage, group_name
 
 logger = structlog.get_logger(__name__)
 
@@ -59,6 +59,22 @@ class Membership:
             self.channel = await self.layer.new_channel("hub.")
         self.away = False
         self._opened.set()
+
+    async def send(self, messages: Sequence[tuple[str, LayerMessage]]) -> None:
+        """To these groups, in order. A layer that is away does not raise: what it does not bring is in the log."""
+        if hasattr(self.layer, "group_send_many"):
+            await self.call(self.layer.group_send_many(messages))
+            return
+        for group, message in messages:
+            if not await self.call(self.layer.group_send(group, message)):
+                return
+
+    async def receive(self) -> list[dict[str, Any]]:
+        """What has come, as soon as there is any. Raises what the layer raises."""
+        if hasattr(self.layer, "receive_many"):
+            messages: list[dict[str, Any]] = await self.layer.receive_many(self.channel)
+            return messages
+        return [await self.layer.receive(self.channel)]
 
     async def settle(self, session_id: UUID) -> None:
         """Makes the membership what is wanted, in order, however quickly wishes change; if it fails, `keep` does it."""

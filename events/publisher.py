@@ -14,7 +14,7 @@ from uuid import UUID
 import structlog
 
 from events import metrics
-from events.alarm import Alarm
+from events.alarm import Alarm, Timers
 from events.conf import conf
 from events.core.batching import Batch, Batcher
 from events.core.pace import Pace
@@ -56,6 +56,7 @@ class BatchingPublisher:
         before_first: Callable[[], First],
         on_trouble: Callable[[StorageUnavailable | None], None],
         pace: Pace,
+        timers: Timers,
     ) -> None:
         self.batches = self.tokens = self.text_bytes = 0
         self._log = log
@@ -77,7 +78,7 @@ class BatchingPublisher:
         self._left: Batch | None = None
         self._broken = self._closing = self._finishing = False
         self._end_in_doubt: Callable[[], None] = lambda: None  # nobody waits for the end yet
-        self._alarm = Alarm()
+        self._alarm = Alarm(timers)
         self._sent = asyncio.Event()
         self._logger = logger.bind(request_id=str(stream_id))
         self._task = self._loop.create_task(self._flush())

@@ -62,6 +62,14 @@ class _LoopLayer(pubsub.RedisPubSubLoopLayer):  # type: ignore[misc]  # channels
             by_shard[self._get_shard(channel)].append((channel, self.channel_layer.serialize(message)))
         await asyncio.gather(*(_publish(shard, messages) for shard, messages in by_shard.items()))
 
+    async def receive_many(self, channel: str) -> list[dict[str, Any]]:
+        """`receive`, and what waits behind that message."""
+        messages = [await self.receive(channel)]
+        queue = self.channels.get(channel)
+        while queue is not None and not queue.empty():
+            messages.append(self.channel_layer.deserialize(queue.get_nowait()))
+        return messages
+
     async def _subscribe_to_channel(self, channel: str) -> None:
         self.channels[channel] = _Channel(self._capacity)
         try:
@@ -80,6 +88,10 @@ class RedisChannelLayer(pubsub.RedisPubSubChannelLayer):  # type: ignore[misc]  
     async def group_send_many(self, sends: Sequence[tuple[str, dict[str, Any]]]) -> None:
         """See `_LoopLayer.group_send_many`."""
         await self._get_layer().group_send_many(sends)
+
+    async def receive_many(self, channel: str) -> list[dict[str, Any]]:
+        """See `_LoopLayer.receive_many`."""
+        return await self._get_layer().receive_many(channel)
 
     def keep_receiving(self) -> bool:
         """See `_LoopLayer.keep_receiving`."""

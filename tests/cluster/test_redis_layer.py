@@ -181,6 +181,17 @@ async def test_many_messages_reach_their_groups_in_order(layer: RedisChannelLaye
     assert await layer.receive(other) == {"n": 2}
 
 
+async def test_what_waits_is_received_at_once_in_order(layer: RedisChannelLayer) -> None:
+    channel, other = await layer.new_channel(), await layer.new_channel()
+    await layer.group_add("one", channel)
+    await layer.group_add("two", other)
+    await layer.group_send_many([*(("one", {"n": n}) for n in range(5)), ("two", {"n": 5})])
+    assert await layer.receive(other) == {"n": 5}  # so all that was sent before has arrived
+    assert await layer.receive_many(channel) == [{"n": n} for n in range(5)]
+    await layer.group_send("one", {"n": 6})
+    assert await layer.receive_many(channel) == [{"n": 6}]
+
+
 async def test_a_channel_that_nobody_reads_is_bounded_and_its_losses_counted(layer: RedisChannelLayer) -> None:
     channel, other = await layer.new_channel(), await layer.new_channel()
     await layer.group_add("one", channel)

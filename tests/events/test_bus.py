@@ -211,6 +211,7 @@ class Stream:
             before_first=lambda: self._first,
             on_trouble=self.troubles.append,
             pace=bus.pace,
+            timers=bus.timers,
         )
 
     async def finish(self) -> int | None:

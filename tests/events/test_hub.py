@@ -37,9 +37,9 @@ class TroubledLayer(InProcessChannelLayer):
         await self._trouble("new_channel")
         return await super().new_channel(prefix)
 
-    async def receive(self, channel: str) -> dict[str, Any]:
+    async def receive_many(self, channel: str) -> list[dict[str, Any]]:
         await self._trouble("receive")
-        return await super().receive(channel)
+        return await super().receive_many(channel)
 
     async def group_add(self, group: str, channel: str) -> None:
         await self._trouble("group_add")

@@ -77,6 +77,15 @@ async def test_messages_are_shared_not_copied(layer: InProcessChannelLayer) -> N
     assert await layer.receive("channel") is sent
 
 
+async def test_what_waits_is_received_at_once_in_order(layer: InProcessChannelLayer) -> None:
+    reader = asyncio.ensure_future(layer.receive_many("channel"))
+    await asyncio.sleep(0)
+    for number in (1, 2, 3):
+        await layer.send("channel", message(number))
+    assert await reader == [message(1), message(2), message(3)]
+    assert not layer.channels
+
+
 @pytest.mark.parametrize("name", ["", "a b", "ä", "a/b", "a!b!c", "x" * 100, "a\n!", None, 1])
 async def test_names_that_other_layers_refuse_are_refused(layer: InProcessChannelLayer, name: Any) -> None:
     for call in (

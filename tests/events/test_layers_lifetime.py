@@ -37,6 +37,17 @@ async def test_a_message_expires_unread_and_its_channel_stays_in_its_groups(
     assert await received(layer, "channel") == [message(3)]
 
 
+async def test_who_receives_many_is_not_given_what_has_expired(layer: InProcessChannelLayer, clock: Clock) -> None:
+    await layer.group_add("group", "channel")
+    await layer.group_send("group", message(1))
+    clock.seconds += 30
+    await layer.group_send("group", message(2))
+    clock.seconds += 30
+    await layer.group_send("group", message(3))
+    assert await layer.receive_many("channel") == [message(2), message(3)]
+    assert (layer.overflows("channel"), layer.dropped) == (1, 1)
+
+
 async def test_expired_messages_make_room_for_new_ones(clock: Clock) -> None:
     layer = InProcessChannelLayer(clock=clock, capacity=2, expiry=10)
     await layer.send("channel", message(1))

@@ -14,6 +14,7 @@ from pytest_django import Settings
 from structlog.testing import LogCapture
 
 from events import publisher as publisher_module
+from events.alarm import Timers
 from events.core.pace import Pace
 from events.event_log import EventLog
 from events.exceptions import StorageUnavailable
@@ -103,6 +104,7 @@ class Stream:
             before_first=self._before_first,
             on_trouble=self.troubles.append,
             pace=self.pace,
+            timers=Timers(),
         )
 
     async def write(self, tokens: Iterable[str], pause_seconds: float = 0.0) -> str:
