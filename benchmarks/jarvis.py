@@ -122,15 +122,6 @@ class JarvisUvicorn(Jarvis):
         return [str(PYTHON), str(PEERS / "uvicorn_server.py"), "jarvis_site.asgi:application", str(self.port)]
 
 
-class JarvisUvloop(Jarvis):
-    """Daphne, whose reactor runs on uvloop instead of asyncio's own loop: whether that would be worth a package."""
-
-    name, title = "jarvis-uvloop", "Jarvis (Daphne on uvloop)"
-
-    def command(self) -> list[str]:
-        return [str(PYTHON), str(PEERS / "daphne_on_uvloop.py"), "serve"]
-
-
 class JarvisCompletions(Jarvis):
     """Its `/v1/chat/completions`."""
 

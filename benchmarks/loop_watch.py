@@ -28,8 +28,8 @@ def _watch(loop: asyncio.AbstractEventLoop) -> None:
     tick(time.monotonic())
 
 
-def _watch_asyncio() -> None:
-    kind: Any = asyncio.BaseEventLoop
+def _watch_daphne() -> None:
+    kind: Any = importlib.import_module("uvloop").Loop
     original = kind.run_forever
 
     def run_forever(self: Any) -> Any:
@@ -40,7 +40,7 @@ def _watch_asyncio() -> None:
 
 
 def _watch_uvicorn(path: Path) -> None:
-    """Its uvloop is no BaseEventLoop; and it ends by the signal that ended it, without what is registered at exit."""
+    """It ends by the signal that ended it, without what is registered at exit."""
     kind: Any = importlib.import_module("uvicorn").Server
     original = kind._serve  # `serve` raises the signal again before it returns
 
@@ -64,7 +64,7 @@ if __name__ == "__main__":
         _watch_uvicorn(Path(output))
     else:
         atexit.register(_write, Path(output))
-        _watch_asyncio()
+        _watch_daphne()
     sys.argv = [script, *arguments]
     sys.path[0:1] = [str(Path(script).parent.absolute()), str(Path.cwd())]
     runpy.run_path(script, run_name="__main__")

@@ -4,7 +4,7 @@ Log lines and their order are a contract (`docs/troubleshooting.md`): who looks 
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from uuid import UUID
@@ -22,8 +22,7 @@ from events.bus import EventBus
 from events.core.event import Event
 from events.exceptions import StorageUnavailable
 from events.groups import Signal
-from events.log_transaction import Entry, LogTransaction
-from events.publisher import BatchingPublisher
+from events.publisher import BatchingPublisher, First
 
 logger = structlog.get_logger(__name__)
 
@@ -194,7 +193,7 @@ class RunningStream:
         logger.error("stream_failed", trace=self._trace, exc_info=error)
         return Outcome(EndReason.PROVIDER_ERROR, "Something went wrong here. Ask again.", retryable=True)
 
-    def _first_token(self) -> Callable[[LogTransaction], Sequence[Entry]]:
+    def _first_token(self) -> First:
         self._speaks = True
         seconds = self._seconds()
         metrics.first_token_seconds.observe(seconds)

@@ -5,7 +5,7 @@ database holds, so they are right whichever process runs them, and whenever. A s
 turn (`open_turn`); from then on whatever an older stream still writes is refused.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -20,7 +20,9 @@ from chat.idempotency import claim, claimed
 from chat.models import ChatSession, Message, Stream
 from chat.prompt import PromptRequest
 from chat.stream_state import ENDED, NEXT, UNFINISHED, EndReason, StreamState, end_state
+from events.log_reading import key_of
 from events.log_transaction import Entry, LogTransaction
+from events.publisher import First
 
 _ENDING = (
     *("state", "reason", "ended_at", "error_message", "retryable", "prompt_tokens", "completion_tokens"),
@@ -115,16 +117,18 @@ def begin(log: LogTransaction, stream_id: UUID, *, force: bool) -> Begun | None:
     return begun
 
 
-def first_token(stream: Stream, seconds: float) -> Callable[[LogTransaction], Sequence[Entry]]:
-    """What is stored with the first batch: the state, the time, and the status that goes before the text."""
+def first_token(stream: Stream, seconds: float) -> First:
+    """What is stored with the first batch: the state, the time, and the status that goes before the text.
 
-    def work(log: LogTransaction) -> Sequence[Entry]:
-        Stream.objects.filter(id=stream.id, state=StreamState.THINKING).update(
-            state=StreamState.STREAMING, first_token_seconds=seconds
-        )
-        return [wire.status(stream, StreamState.STREAMING)]
+    Hundreds of streams may begin to speak together, and text waits for this: by hand, since a QuerySet takes 0.4 ms.
+    """
+    statement = f"UPDATE {Stream._meta.db_table} SET state = %s, first_token_seconds = %s WHERE id = %s AND state = %s"  # noqa: S608
 
-    return work
+    def work(log: LogTransaction) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(statement, [StreamState.STREAMING, seconds, key_of(stream.id), StreamState.THINKING])
+
+    return First([wire.status(stream, StreamState.STREAMING)], work)
 
 
 def end(

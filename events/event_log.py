@@ -41,14 +41,15 @@ class EventLog:
         entries: Sequence[Entry],
         turn: int | None = None,
         on_doubt: Callable[[], None] | None = None,
+        work: Callable[[LogTransaction], Any] | None = None,
     ) -> int | None:
         """The seq of the last entry, or None: refused, the turn is not the session's current one.
 
         Raises StorageUnavailable after `EVENTS_STORAGE_TIMEOUT_SECONDS`. Nothing of it is written then, unless it is
         being written at that moment. Who would write it again gives `on_doubt`, which is called (once) instead: this
-        goes on waiting until it is known.
+        goes on waiting until it is known. `work` is done in the same transaction, if the append is not refused.
         """
-        last: int | None = await self._submit(Append(session_id, entries, turn), None, on_doubt)
+        last: int | None = await self._submit(Append(session_id, entries, turn), work, on_doubt)
         return last
 
     async def transaction(

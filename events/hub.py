@@ -6,7 +6,7 @@ compares their cursors with the heads of the log, in one query. It lives through
 
 import asyncio
 import random
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -24,7 +24,8 @@ from events.membership import LAYER_TIMEOUT_SECONDS, Membership
 
 logger = structlog.get_logger(__name__)
 
-CHECK_SECONDS = 2.0
+CHECK_SECONDS = 1.5
+ON_THE_WAY_SECONDS = 0.5  # what is in the log then may be on its way; a busy process that read it all would be lost
 _REPAIRS = 2  # reads at a time for viewers that missed something: all have, at once; the other readers are for the rest
 _BURST = 100  # events and signals handed over before others get their turn, some 3 ms
 _MESSAGE_BYTES = 500  # of an announcement, beside its data
@@ -222,20 +223,21 @@ class Hub:
                 logger.exception("check_failed")
 
     async def _check(self) -> None:
-        followed = [
-            session_id
-            for session_id, listeners in self.listeners.items()
-            if any(listener.cursor_seq is not None for listener in listeners)
-        ]
-        if not followed:
+        if not self.viewers:
             return
-        heads = await self._log.heads(followed)
+        heads = await self._log.heads(list(self.listeners))
+        self.heads.update((session_id, head) for session_id, head in heads.items() if session_id in self.listeners)
+        if any(self._behind(heads)):
+            await asyncio.sleep(ON_THE_WAY_SECONDS)
+            for listener in list(self._behind(heads)):
+                listener.on_loss()
+
+    def _behind(self, heads: Mapping[UUID, int]) -> Iterator[Listener]:
+        """Who has not been given all that is before these."""
         for session_id, head in heads.items():
-            if session_id in self.listeners:
-                self.heads[session_id] = head
-            for listener in tuple(self.listeners.get(session_id, ())):
+            for listener in self.listeners.get(session_id, ()):
                 if listener.cursor_seq is not None and listener.cursor_seq < head:
-                    listener.on_loss()
+                    yield listener
 
 
 def _tell_each(listeners: Collection[Listener], tell: Callable[[Listener], None]) -> None:

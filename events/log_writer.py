@@ -25,7 +25,7 @@ logger = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 _JOBS_PER_COMMIT = 2_000  # bounds one transaction; at 1,000 streams a commit carries some hundred
-_GIVING_WAY_PER_COMMIT = 1  # a prompt takes some 5 ms, and whoever streams waits meanwhile
+_GIVING_WAY_PER_COMMIT = 4  # a prompt or an end takes some 2 ms, and whoever streams waits meanwhile
 _RETRY_SECONDS = 0.1
 _APART_SECONDS = 1.0  # for trying one by one what failed together; locks are waited for, so that may take long
 _LEAST_SECONDS = 1.0  # for an attempt to write, however late it comes
@@ -59,7 +59,7 @@ class LogWriter:
         self._watch = self._loop.create_task(self._tell_the_late())
 
     def submit(self, job: Job) -> None:
-        """Written in the order of submission; what gives way, behind all else and singly. Raises BusClosed."""
+        """Written in the order of submission; what gives way, behind all else and few at a time. Raises BusClosed."""
         if self._closed:
             raise BusClosed
         (self._giving_way if job.gives_way else self._waiting).append(job)

@@ -31,7 +31,7 @@ STUCK_MILLISECONDS = 4_000
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """One append (`append`) or one unit of work (`work`), and who waits for it until when (on the loop's clock)."""
+    """One append, one unit of work, or an append and then its work; and who waits for it until when (loop's clock)."""
 
     deadline: float
     future: asyncio.Future[Any]
@@ -116,6 +116,8 @@ def _append(log: LogTransaction, jobs: list[Job]) -> None:
     lasts = log.append_all([job.append for job in jobs if job.append is not None]) if jobs else []
     for job, last in zip(jobs, lasts, strict=True):
         job.result = last
+        if last is not None and job.work is not None:
+            job.work(log)
 
 
 def _work(log: LogTransaction, job: Job) -> None:

@@ -7,8 +7,7 @@ timer. Only that sleep is ever cut short: a batch that has been taken is waited 
 
 import asyncio
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 from uuid import UUID
 
 import structlog
@@ -24,22 +23,23 @@ from events.log_transaction import Entry, LogTransaction
 
 logger = structlog.get_logger(__name__)
 T = TypeVar("T")
-First = Callable[[LogTransaction], Sequence[Entry]]
 Last = Callable[[LogTransaction, Sequence[Entry]], T]
 
 _TIMER_EARLY_SECONDS = 1e-3  # a timer of uvloop may be early by half of it; it need not be set again
 _TICKS = 3  # of the interval: streams whose batches are due within one leave together, in one commit
 
 
-class _Refused(Exception):
-    """The turn is over: undoes what was to be stored with the text."""
+class First(NamedTuple):
+    """What goes with a stream's first text: `entries` before it, `work` in the same transaction."""
+
+    entries: Sequence[Entry]
+    work: Callable[[LogTransaction], object]
 
 
 class BatchingPublisher:
     """`encode` makes a batch's text the data of a `text_type` event.
 
-    `before_first` is asked when the first token comes: what it gives runs in the transaction of the first batch, and
-    the entries that returns go before the text.
+    `before_first` is asked when the first token comes.
     `on_trouble` is called once, on the loop, when the log has refused the turn (None) or cannot be written.
     The methods are for one task, the stream's, which ends with `aclose`; each of them may be cancelled.
     """
@@ -60,9 +60,7 @@ class BatchingPublisher:
     ) -> None:
         self.batches = self.tokens = self.text_bytes = 0
         self._log = log
-        self._session_id = session_id
-        self._stream_id = stream_id
-        self._turn = turn
+        self._session_id, self._stream_id, self._turn = session_id, stream_id, turn
         self._text_type = text_type
         self._encode = encode
         self._before_first: Callable[[], First] | None = before_first
@@ -75,7 +73,6 @@ class BatchingPublisher:
         self._others: list[Entry] = []
         self._published = self._others_sent = 0
         self._unsent: Batch | None = None
-        self._left: Batch | None = None
         self._broken = self._closing = self._finishing = False
         self._end_in_doubt: Callable[[], None] = lambda: None  # nobody waits for the end yet
         self._alarm = Alarm(timers)
@@ -112,25 +109,28 @@ class BatchingPublisher:
         await self._until(lambda: self._others_sent >= mine)
 
     async def finish(self, line: str, work: Last[T], on_doubt: Callable[[], None]) -> T:
-        """Ends the flushing; then `work` gets what text is left as entries, to store it with the end of the stream.
+        """Sends what waits; then `work` stores the stream's end, and what could not be stored before, as entries.
 
-        `line` names the flush in the log (`flush_on_end`, `flush_on_cleanup`), once. Raises what the transaction
-        raises; may then be called again. `on_doubt`: see `EventLog.append`; about the end, or a batch before it.
+        The end gives way: many at once must hold up nobody's text. `line` names the last flush in the log
+        (`flush_on_end`, `flush_on_cleanup`), once. Raises what the transaction raises; may then be called again.
+        `on_doubt`: see `EventLog.append`; about the end, or a batch before it.
         """
         self._end_in_doubt = on_doubt
-        await self.aclose()
-        left = self._take_left()
+        self._close()
         if not self._finishing:
             self._finishing = True
-            self._logger.info(line, size=0 if left is None else left.size_bytes)
+            self._logger.info(line, size=self._batcher.pending_bytes + (self._unsent.size_bytes if self._unsent else 0))
+        await asyncio.wait([self._task])
+        left = self._take_left()
 
         def last_work(log: LogTransaction) -> T:
             if left is None:
                 return work(log, [])
-            first = () if self._first is None else self._first(log)
-            return work(log, [*first, self._text_entry(left)])
+            if self._first is not None:
+                self._first.work(log)
+            return work(log, self._text_entries(left))
 
-        result = await self._log.transaction(last_work, on_doubt)
+        result = await self._log.transaction(last_work, on_doubt, gives_way=True)
         if left is not None:
             metrics.flushed(left, metrics.END)
         self._logger.info("cleanup_buffer")
@@ -138,30 +138,30 @@ class BatchingPublisher:
 
     async def aclose(self) -> None:
         """Ends the flushing; a flush in flight is waited for. What is left of the text is not stored. Idempotent."""
-        if not self._closing:
-            self._closing = True
-            self._alarm.ring()
-            self._logger.info("cleanup_flush_task")
+        self._close()
         await asyncio.wait([self._task])  # not `await self._task`: cancelling that would cancel the flush in flight
 
     # --- inside ---
 
+    def _close(self) -> None:
+        if not self._closing:
+            self._closing = True
+            self._alarm.ring()
+            self._logger.info("cleanup_flush_task")
+
     def _take_left(self) -> Batch | None:
         """What could not be stored, and what came after it, as one batch; the same again if asked again."""
-        left = self._left
-        for batch in (self._unsent, self._batcher.take(self._loop.time())):
-            if batch is not None:
-                self._count(batch, batches=int(left is None))
-                left = batch if left is None else left.followed_by(batch)
-        self._left, self._unsent = left, None
-        if self._batcher.in_flight:
+        batch = self._batcher.take(self._loop.time())
+        if batch is not None:
             self._batcher.done(self._loop.time())
-        return left
+            self._count(batch, batches=int(self._unsent is None))
+            self._unsent = batch if self._unsent is None else self._unsent.followed_by(batch)
+        return self._unsent
 
     async def _flush(self) -> None:
-        while not self._broken and (self._others or not self._closing):
+        while not self._broken and (self._others or not self._closing or self._text_is_last):
             deadline, now = self._batcher.deadline(), self._loop.time()
-            if not self._others:
+            if not self._others and not self._closing:
                 if deadline is None or deadline > now + _TIMER_EARLY_SECONDS:
                     await self._sleep(deadline)
                     continue
@@ -175,6 +175,10 @@ class BatchingPublisher:
                 self._batcher.done(self._loop.time())
             self._others_sent += len(others)
             self._sent.set()
+
+    @property
+    def _text_is_last(self) -> bool:
+        return self._finishing and self._batcher.pending_tokens > 0
 
     async def _sleep(self, deadline: float | None) -> None:
         if deadline is not None:
@@ -197,22 +201,22 @@ class BatchingPublisher:
                 self._logger.exception("flush_failed")
                 error = StorageUnavailable(repr(error))
             stored, trouble, self._unsent = False, error, batch
+        if batch is not None and (stored or trouble):  # what failed is stored with the end
+            self._count(batch)
         if not stored:
             self._break(trouble)
         elif batch is not None:
-            self._count(batch)
-            full = batch.size_bytes > self._batcher.flush_bytes
-            metrics.flushed(batch, metrics.BYTES if full else metrics.INTERVAL)
+            cause = metrics.BYTES if batch.size_bytes > self._batcher.flush_bytes else metrics.INTERVAL
+            metrics.flushed(batch, metrics.END if self._finishing else cause)
             self._logger.debug("flush_done", tokens_sent=batch.tokens)
 
     async def _store(self, batch: Batch | None, others: Sequence[Entry]) -> bool:
         """False: refused."""
-        entries = others if batch is None else [self._text_entry(batch), *others]
-        if self._first is None or batch is None:
-            return await self._log.append(self._session_id, entries, self._turn, self._doubt) is not None
-        try:
-            await self._log.transaction(partial(self._store_first, self._first, entries), self._doubt)
-        except _Refused:
+        if batch is None:
+            return await self._log.append(self._session_id, others, self._turn, self._doubt) is not None
+        entries = [*self._text_entries(batch), *others]
+        work = None if self._first is None else self._first.work
+        if await self._log.append(self._session_id, entries, self._turn, self._doubt, work) is None:
             return False
         self._first = None
         return True
@@ -227,12 +231,9 @@ class BatchingPublisher:
             self._broken = True
             self._on_trouble(trouble)
 
-    def _store_first(self, first: First, entries: Sequence[Entry], log: LogTransaction) -> None:
-        if log.append(self._session_id, *first(log), *entries, turn=self._turn) is None:
-            raise _Refused
-
-    def _text_entry(self, batch: Batch) -> Entry:
-        return Entry(self._text_type, self._encode(batch.text), self._stream_id)
+    def _text_entries(self, batch: Batch) -> Sequence[Entry]:
+        text = Entry(self._text_type, self._encode(batch.text), self._stream_id)
+        return [text] if self._first is None else [*self._first.entries, text]
 
     def _count(self, batch: Batch, *, batches: int = 1) -> None:
         self.batches += batches

@@ -2,7 +2,7 @@
 
 from benchmarks.cases.cpu_per_token import run_server
 from benchmarks.chart import Chart
-from benchmarks.jarvis import Jarvis, JarvisUvicorn, JarvisUvloop
+from benchmarks.jarvis import Jarvis, JarvisUvicorn
 from benchmarks.measurement import Load
 from benchmarks.report import Goal, Options, Report, Row
 from benchmarks.servers import BareLoop, DjangoEventstream, FastAPI, PlainChannels, Server, SSEStarlette
@@ -15,7 +15,6 @@ SERVERS: tuple[type[Server], ...] = (
     PlainChannels,
     Jarvis,
     JarvisUvicorn,
-    JarvisUvloop,
 )
 _PRECISION = 1.1  # the search ends when the next figure would be within a tenth
 _CLIENT_IS_FULL = 0.85  # of its core: from here on a late token may be the client's fault

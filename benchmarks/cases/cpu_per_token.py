@@ -8,7 +8,7 @@ from collections.abc import Callable
 from statistics import median
 
 from benchmarks.chart import Chart
-from benchmarks.jarvis import Jarvis, JarvisUvicorn, JarvisUvloop
+from benchmarks.jarvis import Jarvis, JarvisUvicorn
 from benchmarks.measurement import Load, run_streams, warm_up
 from benchmarks.report import Goal, Options, Report, Row, goal_of_ratio
 from benchmarks.servers import BareLoop, DjangoEventstream, FastAPI, PlainChannels, Server, SSEStarlette
@@ -21,7 +21,6 @@ SERVERS: tuple[type[Server], ...] = (
     PlainChannels,
     Jarvis,
     JarvisUvicorn,
-    JarvisUvloop,
 )
 _WITH_CHANNELS: tuple[type[Server], ...] = (FastAPI, PlainChannels, Jarvis)
 

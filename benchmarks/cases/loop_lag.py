@@ -6,13 +6,13 @@ import time
 from math import ceil
 from pathlib import Path
 
-from benchmarks.jarvis import Jarvis, JarvisUvicorn, JarvisUvloop
+from benchmarks.jarvis import Jarvis, JarvisUvicorn
 from benchmarks.loop_watch import TICK_SECONDS
 from benchmarks.measurement import Load, percentile_ms, run_streams, warm_up
 from benchmarks.report import Goal, Options, Report, Row
 from benchmarks.servers import FastAPI, Server
 
-SERVERS: tuple[type[Server], ...] = (FastAPI, Jarvis, JarvisUvicorn, JarvisUvloop)
+SERVERS: tuple[type[Server], ...] = (FastAPI, Jarvis, JarvisUvicorn)
 _UNKNOWN_CAPACITY = 600  # if (b) did not run before
 
 

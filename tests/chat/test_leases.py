@@ -48,13 +48,9 @@ async def say(accepted: Accepted, text: str) -> int | None:
     stream = accepted.stream
     assert stream.message_id is not None
     encode = wire.token_encoder(stream.id, stream.message_id)
-    work = turns.first_token(stream, 0.1)
-
-    def append(log: LogTransaction) -> int | None:
-        token = Entry(wire.TOKEN, encode(text), stream.id)
-        return log.append(stream.session_id, *work(log), token, turn=stream.turn)
-
-    return await bus.current().transaction(append)
+    first = turns.first_token(stream, 0.1)
+    entries = [*first.entries, Entry(wire.TOKEN, encode(text), stream.id)]
+    return await bus.current().log.append(stream.session_id, entries, stream.turn, work=first.work)
 
 
 async def leases_left() -> list[UUID]:

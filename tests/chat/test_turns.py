@@ -46,11 +46,8 @@ async def speak(accepted: Accepted, *texts: str) -> int | None:
     """The first words of a stream."""
     stream = accepted.stream
     first = turns.first_token(stream, 0.1)
-    return await bus.current().transaction(
-        lambda log: log.append(
-            stream.session_id, *first(log), *(token(accepted, text) for text in texts), turn=stream.turn
-        )
-    )
+    entries = [*first.entries, *(token(accepted, text) for text in texts)]
+    return await bus.current().log.append(stream.session_id, entries, stream.turn, work=first.work)
 
 
 def token(accepted: Accepted, text: str) -> Entry:

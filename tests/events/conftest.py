@@ -73,6 +73,7 @@ def no_checks(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def frequent_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub, "CHECK_SECONDS", 0.01)
+    monkeypatch.setattr(hub, "ON_THE_WAY_SECONDS", 0.01)
 
 
 class Reader:

@@ -18,7 +18,7 @@ from events.core.event import Event
 from events.exceptions import BusClosed, StorageUnavailable
 from events.log_transaction import Entry, LogTransaction
 from events.models import StoredEvent
-from events.publisher import BatchingPublisher
+from events.publisher import BatchingPublisher, First
 from tests.events.conftest import Reader, until
 
 
@@ -208,7 +208,7 @@ class Stream:
             turn,
             text_type="text",
             encode=lambda text: f'"{text}"',
-            before_first=lambda: self._first,
+            before_first=lambda: First([Entry("streaming", "{}", self.id)], self._first),
             on_trouble=self.troubles.append,
             pace=bus.pace,
             timers=bus.timers,
@@ -222,9 +222,8 @@ class Stream:
 
         return await self.publisher.finish("flush_on_end", work, lambda: None)
 
-    def _first(self, log: LogTransaction) -> list[Entry]:
+    def _first(self, log: LogTransaction) -> None:
         Group.objects.create(name=self.id.hex)
-        return [Entry("streaming", "{}", self.id)]
 
 
 async def test_all_viewers_of_a_stream_read_what_is_stored(no_checks: None, bus: EventBus, session_id: UUID) -> None:

@@ -19,7 +19,7 @@ from events.core.pace import Pace
 from events.event_log import EventLog
 from events.exceptions import StorageUnavailable
 from events.log_transaction import Entry, LogTransaction
-from events.publisher import BatchingPublisher
+from events.publisher import BatchingPublisher, First
 
 pytestmark = pytest.mark.looptime
 
@@ -36,6 +36,7 @@ class ScriptedLog:
     turn: int = 1
     failures: list[Exception] = field(default_factory=list)
     commits: list[tuple[float, list[Entry]]] = field(default_factory=list)  # when each began, and what it stored
+    patient: list[str] = field(default_factory=list)  # what gave way
     doubt: asyncio.Event | None = None  # until it is set, nobody knows what became of a commit
     in_flight: int = 0
     most_in_flight: int = 0
@@ -49,11 +50,24 @@ class ScriptedLog:
         return "".join(entry.data for entry in self.entries if entry.type == "text")
 
     async def append(
-        self, session_id: UUID, entries: Sequence[Entry], turn: int | None, on_doubt: Callable[[], None]
+        self,
+        session_id: UUID,
+        entries: Sequence[Entry],
+        turn: int | None,
+        on_doubt: Callable[[], None],
+        work: Callable[[LogTransaction], Any] | None = None,
     ) -> int | None:
-        return await self.transaction(lambda log: log.append(session_id, *entries, turn=turn), on_doubt)
+        def append(log: LogTransaction) -> int | None:
+            last = log.append(session_id, *entries, turn=turn)
+            if last is not None and work is not None:
+                work(log)
+            return last
 
-    async def transaction(self, work: Callable[[LogTransaction], T], on_doubt: Callable[[], None]) -> T:
+        return await self.transaction(append, on_doubt)
+
+    async def transaction(
+        self, work: Callable[[LogTransaction], T], on_doubt: Callable[[], None], *, gives_way: bool = False
+    ) -> T:
         if self.doubt is not None:
             on_doubt()
             await self.doubt.wait()
@@ -70,6 +84,8 @@ class ScriptedLog:
         result = work(cast(LogTransaction, transaction))
         if transaction.entries:
             self.commits.append((began, transaction.entries))
+            if gives_way:
+                self.patient += [entry.type for entry in transaction.entries]
         return result
 
 
@@ -94,6 +110,7 @@ class Stream:
         self.pace = Pace(INTERVAL, 0.2)
         self.troubles: list[StorageUnavailable | None] = []
         self.firsts: list[float] = []
+        self.works: list[LogTransaction] = []  # in which the work that goes with the first text was done
         self.publisher = BatchingPublisher(
             cast(EventLog, log),
             uuid4(),
@@ -129,9 +146,9 @@ class Stream:
 
         return await self.publisher.finish(line, work, self._doubt)
 
-    def _before_first(self) -> Callable[[LogTransaction], Sequence[Entry]]:
+    def _before_first(self) -> First:
         self.firsts.append(asyncio.get_running_loop().time())
-        return lambda log: [Entry("streaming", "")]
+        return First([Entry("streaming", "")], self.works.append)
 
 
 @pytest.fixture
@@ -316,11 +333,12 @@ async def test_what_goes_before_the_first_text_is_asked_for_once_when_it_comes(l
 # --- the end ---
 
 
-async def test_what_is_left_goes_with_the_end_in_one_commit(log: ScriptedLog) -> None:
+async def test_what_is_left_goes_before_the_end_and_does_not_wait_for_it(log: ScriptedLog) -> None:
     stream = Stream(log)
     await stream.write("abc", 0.001)
     assert await stream.finish() is not None
-    assert [[entry.data for entry in entries if entry.type == "text"] for _, entries in log.commits] == [["a"], ["bc"]]
+    assert [[entry.data for entry in entries] for _, entries in log.commits] == [["", "a"], ["bc"], [""]]
+    assert log.patient == ["end"]
     assert types(log) == ["streaming", "text", "text", "end"]
     assert stream.publisher.batches == 2
 
@@ -470,22 +488,15 @@ async def test_a_refused_turn_is_told_once_and_nothing_is_sent_any_more(log: Scr
     assert log.text == "ab"
 
 
-async def test_a_turn_refused_at_the_first_text_undoes_what_goes_with_it(log: ScriptedLog) -> None:
-    log.turn = 2
-    undone: list[Exception] = []
-
-    async def transaction(work: Callable[[LogTransaction], T], on_doubt: Callable[[], None]) -> T:
-        try:
-            return await ScriptedLog.transaction(log, work, on_doubt)
-        except Exception as error:
-            undone.append(error)
-            raise
-
-    log.transaction = transaction  # type: ignore[method-assign]
+async def test_with_the_first_text_goes_its_work_once_and_not_if_the_turn_is_refused(log: ScriptedLog) -> None:
     stream = Stream(log)
-    await stream.write("a", 0.1)
-    assert stream.troubles == [None]
-    assert len(undone) == 1
+    await stream.write("ab", 0.1)
+    assert len(stream.works) == 1
+    log.turn = 2
+    late = Stream(log)
+    await late.write("a", 0.1)
+    assert late.troubles == [None]
+    assert late.works == []
 
 
 @pytest.mark.parametrize("failure", [StorageUnavailable(), ValueError("anything else")])
@@ -566,8 +577,10 @@ async def test_a_stream_tells_each_flush_at_debug_level_and_its_cleanup_at_info(
         {"event": "flush_done", "log_level": "debug", "tokens_sent": 1},
         {"event": "flush_scheduled", "log_level": "debug"},
         {"event": "cleanup_flush_task", "log_level": "info"},
-        {"event": "flush_cancelled", "log_level": "debug"},
         {"event": "flush_on_cleanup", "log_level": "info", "size": 1},
+        {"event": "flush_cancelled", "log_level": "debug"},
+        {"event": "flush_start", "log_level": "debug", "size": 1},
+        {"event": "flush_done", "log_level": "debug", "tokens_sent": 1},
         {"event": "cleanup_buffer", "log_level": "info"},
     ]
 
@@ -585,7 +598,7 @@ async def test_a_stream_with_nothing_left_says_so(log: ScriptedLog, lines: Lines
 async def test_an_end_that_is_tried_again_tells_its_lines_once(log: ScriptedLog, lines: Lines) -> None:
     stream = Stream(log)
     await stream.write("ab", 0.001)
-    log.failures = [StorageUnavailable() for _ in range(3)]
+    log.failures = [StorageUnavailable() for _ in range(4)]  # the first meets the text alone
     for _ in range(3):
         with pytest.raises(StorageUnavailable):
             await stream.finish()

@@ -103,6 +103,24 @@ async def test_f16_stopped_by_another_process(grown: Cluster, endpoint: str, sce
     await scene.verdict(b)
 
 
+@pytest.mark.parametrize("by", ["a", "b"])
+async def test_f16_stopped_though_nobody_reads_the_answer(
+    grown: Cluster, endpoint: str, scenes: Scenes, by: str
+) -> None:
+    """Non-streaming: the prompt was answered with 202, and no connection stands for it."""
+    a, b = await up(grown, "a", "b")
+    scene = await scenes.begin(grown, a)
+    prompt = f"scripted:?{WINDOWS['in mid-stream']}&salt={uuid4().hex}"
+    stream_id = await scene.ask(a, prompt)
+    await until_asked(scene.client, endpoint, prompt)
+    asked_at = time.monotonic()
+    assert await scene.client.at(a if by == "a" else b).stop(scene.session, stream_id)
+    await model_left(scene, scene.client, endpoint, a, prompt, asked_at)
+    await scene.watch(b)
+    assert (await scene.end()).data["reason"] == "stopped"
+    await scene.verdict(b)
+
+
 async def in_window(
     scene: Scene, asker: Client, endpoint: str, server: Server, window: str
 ) -> tuple[client.Viewer, str]:
