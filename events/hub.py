@@ -6,7 +6,7 @@ compares their cursors with the heads of the log, in one query. It lives through
 
 import asyncio
 import random
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -25,7 +25,9 @@ from events.membership import LAYER_TIMEOUT_SECONDS, Membership
 logger = structlog.get_logger(__name__)
 
 CHECK_SECONDS = 1.5
-ON_THE_WAY_SECONDS = 0.5  # what is in the log then may be on its way; a busy process that read it all would be lost
+# What is in the log then may be on its way, and a busy process that read it all would be lost. Who is given anything
+# meanwhile needs no help: a gap shows itself.
+ON_THE_WAY_SECONDS = 0.5
 _REPAIRS = 2  # reads at a time for viewers that missed something: all have, at once; the other readers are for the rest
 _BURST = 100  # events and signals handed over before others get their turn, some 3 ms
 _MESSAGE_BYTES = 500  # of an announcement, beside its data
@@ -227,17 +229,17 @@ class Hub:
             return
         heads = await self._log.heads(list(self.listeners))
         self.heads.update((session_id, head) for session_id, head in heads.items() if session_id in self.listeners)
-        if any(self._behind(heads)):
+        behind = [
+            (listener, listener.cursor_seq)
+            for session_id, head in heads.items()
+            for listener in self.listeners.get(session_id, ())
+            if listener.cursor_seq is not None and listener.cursor_seq < head
+        ]
+        if behind:
             await asyncio.sleep(ON_THE_WAY_SECONDS)
-            for listener in list(self._behind(heads)):
+        for listener, seq in behind:
+            if listener.cursor_seq == seq:
                 listener.on_loss()
-
-    def _behind(self, heads: Mapping[UUID, int]) -> Iterator[Listener]:
-        """Who has not been given all that is before these."""
-        for session_id, head in heads.items():
-            for listener in self.listeners.get(session_id, ()):
-                if listener.cursor_seq is not None and listener.cursor_seq < head:
-                    yield listener
 
 
 def _tell_each(listeners: Collection[Listener], tell: Callable[[Listener], None]) -> None:

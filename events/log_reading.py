@@ -6,6 +6,7 @@ from uuid import UUID
 
 from django.db import connection
 
+from events.all_rows import all_rows
 from events.core.event import Event
 
 PAGE_EVENTS = 500
@@ -30,14 +31,14 @@ def read_page(session_id: UUID, after: int) -> Page:
         cursor.execute("SELECT seq FROM events_head WHERE session_id = %s", [key])
         row = cursor.fetchone()
         head = 0 if row is None else int(row[0])
-        cursor.execute(
-            "SELECT seq, type, data, stream_id FROM"
-            " (SELECT page.*, SUM(LENGTH(data)) OVER (ORDER BY seq) - LENGTH(data) AS before FROM"
-            " (SELECT seq, type, data, stream_id FROM events_event WHERE session_id = %s AND seq > %s"
-            " ORDER BY seq LIMIT %s) AS page) AS sized WHERE before < %s ORDER BY seq",
-            [key, after, PAGE_EVENTS, PAGE_CHARACTERS],
-        )
-        events = [Event(row[0], row[1], row[2], _hex(row[3])) for row in cursor.fetchall()]
+    rows = all_rows(
+        "seq, type, data, stream_id",
+        "FROM (SELECT page.*, SUM(LENGTH(data)) OVER (ORDER BY seq) - LENGTH(data) AS before FROM"
+        " (SELECT seq, type, data, stream_id FROM events_event WHERE session_id = %s AND seq > %s"
+        " ORDER BY seq LIMIT %s) AS page) AS sized WHERE before < %s",
+        [key, after, PAGE_EVENTS, PAGE_CHARACTERS],
+    )
+    events = sorted(Event(row[0], row[1], row[2], _hex(row[3])) for row in rows)
     lost = after > head and not events
     if after < head:
         lost = not events or events[0].seq != after + 1
@@ -49,12 +50,11 @@ def read_heads(session_ids: Collection[UUID]) -> dict[UUID, int]:
     heads: dict[UUID, int] = {}
     by_key = {key_of(session_id): session_id for session_id in session_ids}
     keys: Sequence[UUID | str] = list(by_key)
-    with connection.cursor() as cursor:
-        for start in range(0, len(keys), _HEADS_PER_STATEMENT):
-            part = keys[start : start + _HEADS_PER_STATEMENT]
-            marks = ", ".join(["%s"] * len(part))
-            cursor.execute(f"SELECT session_id, seq FROM events_head WHERE session_id IN ({marks})", part)  # noqa: S608
-            heads.update((by_key[key], seq) for key, seq in cursor.fetchall())
+    for start in range(0, len(keys), _HEADS_PER_STATEMENT):
+        part = keys[start : start + _HEADS_PER_STATEMENT]
+        marks = ", ".join(["%s"] * len(part))
+        rows = all_rows("session_id, seq", f"FROM events_head WHERE session_id IN ({marks})", part)
+        heads.update((by_key[key], seq) for key, seq in rows)
     return heads
 
 

@@ -6,15 +6,16 @@ numbers the events, so a writer that has been overtaken is refused by a row coun
 
 import time
 from collections.abc import Iterable, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import connection
 
+from events.all_rows import ROWS_PER_STATEMENT, all_rows, values
 from events.core.event import Event
 
-# SQLite takes 32,766 parameters a statement; three a session here.
-_SESSIONS_PER_STATEMENT = 5_000
+_SESSIONS_PER_STATEMENT = 3_000
 
 
 class Entry(NamedTuple):
@@ -96,12 +97,9 @@ class LogTransaction:
 
     def data_of(self, session_id: UUID, stream_id: UUID, type: str) -> list[str]:
         """The data of a stream's stored events of one type, in order: what viewers were given."""
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT data FROM events_event WHERE session_id = %s AND stream_id = %s AND type = %s ORDER BY seq",
-                [self._key(session_id), self._key(stream_id), type],
-            )
-            return [row[0] for row in cursor.fetchall()]
+        query = "FROM events_event WHERE session_id = %s AND stream_id = %s AND type = %s"
+        rows = all_rows("seq, data", query, [self._key(session_id), self._key(stream_id), type])
+        return [data for _, data in sorted(rows, key=itemgetter(0))]
 
     def _key(self, identifier: UUID) -> UUID | str:
         return identifier if self._postgresql else identifier.hex
@@ -112,10 +110,9 @@ class LogTransaction:
         return self._advance_postgresql(part, turnless) if self._postgresql else self._advance_sqlite(part, turnless)
 
     def _advance_sqlite(self, part: Sequence[Append], turnless: Sequence[UUID]) -> Iterable[tuple[str, int]]:
-        parameters: list[Any] = []
-        for append in part:
-            parameters += (append.session_id.hex, append.turn, len(append.entries))
-        values = ", ".join(["(%s, %s, %s)"] * len(part))
+        marks, parameters = values([(append.session_id.hex, append.turn, len(append.entries)) for append in part])
+        moved = f"WITH v (session_id, turn, n) AS (VALUES {marks})"
+        fits = "h.session_id = v.session_id AND (v.turn IS NULL OR (h.open AND h.turn = v.turn))"
         with connection.cursor() as cursor:
             if turnless:
                 cursor.executemany(
@@ -123,15 +120,10 @@ class LogTransaction:
                     " ON CONFLICT DO NOTHING",
                     [(session_id.hex,) for session_id in turnless],
                 )
-            cursor.execute(
-                f"WITH v (session_id, turn, n) AS (VALUES {values})"  # noqa: S608
-                " UPDATE events_head SET seq = events_head.seq + v.n FROM v"
-                " WHERE events_head.session_id = v.session_id"
-                " AND (v.turn IS NULL OR (open AND events_head.turn = v.turn))"
-                " RETURNING events_head.session_id, events_head.seq",
-                parameters,
-            )
-            return [(row[0], row[1]) for row in cursor.fetchall()]
+            cursor.execute(f"{moved} UPDATE events_head AS h SET seq = h.seq + v.n FROM v WHERE {fits}", parameters)  # noqa: S608
+        # Not RETURNING: that gives row by row. It is the same transaction, and SQLite has one writer.
+        rows = all_rows("h.session_id, h.seq", f"FROM events_head AS h JOIN v ON {fits}", parameters, first=moved)
+        return [(session_hex, seq) for session_hex, seq in rows]
 
     def _advance_postgresql(self, part: Sequence[Append], turnless: Sequence[UUID]) -> Iterable[tuple[str, int]]:
         with connection.cursor() as cursor:
@@ -169,4 +161,6 @@ class LogTransaction:
                     [list(column) for column in zip(*rows, strict=True)],
                 )
             else:
-                cursor.executemany(f"INSERT INTO {columns} VALUES (%s, %s, %s, %s, %s, %s)", rows)  # noqa: S608
+                for start in range(0, len(rows), ROWS_PER_STATEMENT):
+                    marks, parameters = values(rows[start : start + ROWS_PER_STATEMENT])
+                    cursor.execute(f"INSERT INTO {columns} VALUES {marks}", parameters)  # noqa: S608

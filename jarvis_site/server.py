@@ -10,6 +10,7 @@ import contextlib
 import resource
 import signal
 import socket
+import sys
 import time
 from collections.abc import Collection, Coroutine
 from typing import Any
@@ -35,6 +36,8 @@ log = structlog.get_logger(__name__)
 
 TURNED_AWAY = 200  # connections at most that are being told that there are too many; more are cut without a word
 SPARE_DESCRIPTORS = TURNED_AWAY + 200  # of the process's limit, for files, databases and models
+# Python's own 5 ms are what the log's writer waits for the interpreter, again and again, beside a busy event loop.
+SWITCH_SECONDS = 0.001
 BURST = 100  # events that one response may send before others get their turn, some 2 ms
 
 # On the listening socket, from which Linux copies them to every connection. A peer that has vanished is noticed within
@@ -68,6 +71,7 @@ class Server(DaphneServer):
 
     def run(self) -> None:
         """Daphne's, without its WebSockets, and with Twisted's warnings in our log instead of nowhere."""
+        sys.setswitchinterval(SWITCH_SECONDS)
         self.connections: dict[Request, dict[str, Any]] = {}
         log_beginner: Any = globalLogBeginner  # typed by zope interfaces, which mypy does not know
         log_beginner.beginLoggingTo([_log_of_twisted()], redirectStandardIO=False, discardBuffer=True)

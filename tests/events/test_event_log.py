@@ -207,6 +207,36 @@ async def test_a_turn_is_refused_in_the_same_commit_that_ends_it(log: EventLog, 
     assert (await mine, await newer, await late, await others) == (1, True, None, 1)
 
 
+async def test_the_work_of_an_append_goes_with_it_and_not_if_it_is_refused(
+    log: EventLog, session_id: UUID, commits: list[int]
+) -> None:
+    def named(name: str) -> Callable[[LogTransaction], object]:
+        return lambda _: Group.objects.create(name=name)
+
+    await log.transaction(lambda inside: inside.open_turn(session_id, 2))
+    async with one_commit(log):
+        late = asyncio.ensure_future(log.append(session_id, [entry()], turn=1, work=named("late")))
+        mine = asyncio.ensure_future(log.append(session_id, [entry(), entry()], turn=2, work=named("mine")))
+        other = asyncio.ensure_future(log.append(uuid4(), [entry()], work=named("other")))
+    assert (await late, await mine, await other) == (None, 2, 1)
+    assert commits[-1] == 3
+    names = await log.transaction(lambda _: list(Group.objects.order_by("name").values_list("name", flat=True)))
+    assert names == ["mine", "other"]
+
+
+async def test_work_that_fails_undoes_its_own_append_and_no_other(log: EventLog, session_id: UUID) -> None:
+    def refuse(_: LogTransaction) -> None:
+        raise Refused
+
+    async with one_commit(log):
+        fine = asyncio.ensure_future(log.append(uuid4(), [entry()]))
+        refused = asyncio.ensure_future(log.append(session_id, [entry()], work=refuse))
+    assert await fine == 1
+    with pytest.raises(Refused):
+        await refused
+    assert await stored(log, session_id) == []
+
+
 # --- refusals, and who is spared ---
 
 

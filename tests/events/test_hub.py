@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Any
+from unittest.mock import patch
 from uuid import UUID, uuid4
 
 import pytest
@@ -181,6 +182,35 @@ async def test_a_lost_message_is_found_by_the_check_even_the_last_one(
             await bus.log.append(session_id, [entry()])
             await reader.has(number)
         assert reader.seqs == [1, 2, 3]
+
+
+async def test_what_is_on_its_way_is_not_read_from_the_log(
+    layer: TroubledLayer, bus: EventBus, session_id: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_module, "CHECK_SECONDS", 0.01)
+    monkeypatch.setattr(hub_module, "ON_THE_WAY_SECONDS", 0.3)
+    heads, calls = bus.log.heads, list[dict[UUID, int]]()
+
+    async def counted(session_ids: list[UUID]) -> dict[UUID, int]:
+        calls.append(await heads(session_ids))
+        return calls[-1]
+
+    monkeypatch.setattr(bus.log, "heads", counted)
+    go_on = asyncio.Event()
+
+    async def slowly() -> None:
+        await go_on.wait()
+
+    layer.troubles["group_send_many"] = slowly
+    async with Reader(bus.viewer(session_id, 0)) as reader:
+        await bus.log.append(session_id, [entry(), entry()])
+        await until(lambda: calls and calls[-1].get(session_id) == 2)  # the viewer is behind, and is given time
+        with patch.object(bus.log, "read", wraps=bus.log.read) as read:
+            go_on.set()
+            await reader.has(2)
+            checks = len(calls)
+            await until(lambda: len(calls) > checks)
+        assert read.call_count == 0
 
 
 async def test_the_check_goes_on_after_a_log_that_could_not_be_read(

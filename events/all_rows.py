@@ -1,0 +1,30 @@
+"""Many rows in one step of SQLite's. On the log's threads, beside an event loop that is busy.
+
+Python lets go of the interpreter's lock for each row that a statement takes or gives, and gets it back only when the
+loop waits or its 5 ms are over. Measured beside a busy loop: 100 rows, one by one, took 0.7 s; in one step 40 ms.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from django.db import connection
+
+ROWS_PER_STATEMENT = 3_000  # SQLite takes 32,766 parameters: of ten columns, at most
+
+
+def values(rows: Sequence[Sequence[Any]]) -> tuple[str, list[Any]]:
+    """`(%s, …), (%s, …), …` and its parameters. At most ROWS_PER_STATEMENT rows, all of one length, not none."""
+    row = f"({', '.join(['%s'] * len(rows[0]))})"
+    return ", ".join([row] * len(rows)), [value for row in rows for value in row]
+
+
+def all_rows(columns: str, query: str, parameters: Sequence[Any], *, first: str = "") -> list[Sequence[Any]]:
+    """The rows of `first SELECT columns query`, in no order. The columns hold text, numbers or nothing."""
+    with connection.cursor() as cursor:
+        if connection.vendor != "sqlite":
+            cursor.execute(f"{first} SELECT {columns} {query}", parameters)
+            return list(cursor.fetchall())
+        cursor.execute(f"{first} SELECT json_group_array(json_array({columns})) {query}", parameters)
+        rows: list[Sequence[Any]] = json.loads(cursor.fetchone()[0])
+        return rows
