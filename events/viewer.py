@@ -160,7 +160,8 @@ class Viewer:
             if page.events[-1].seq < page.head:
                 self._read_log = True
         elif self._queue and self._queue[0].event.seq > page.head + 1:  # the very next has come since it was read
-            self._forget_queue()  # events that the log does not have: from elsewhere, by mistake
+            self._read_log = len(self._queue) > 1  # what stands behind it may be in the log by now
+            self._forget_queue()  # an event that the log does not have: from elsewhere, by mistake
         return [Delivered(event, sse.encode(event)) for event in page.events]
 
     def _take(self) -> list[Delivered]:

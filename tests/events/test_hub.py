@@ -189,6 +189,7 @@ async def test_what_is_on_its_way_is_not_read_from_the_log(
 ) -> None:
     monkeypatch.setattr(hub_module, "CHECK_SECONDS", 0.01)
     monkeypatch.setattr(hub_module, "ON_THE_WAY_SECONDS", 0.3)
+    monkeypatch.setattr(membership, "LAYER_TIMEOUT_SECONDS", 10)
     heads, calls = bus.log.heads, list[dict[UUID, int]]()
 
     async def counted(session_ids: list[UUID]) -> dict[UUID, int]:

@@ -197,6 +197,19 @@ async def test_events_that_the_log_does_not_have_are_given_to_nobody(log: Stored
     assert log.reads == 1
 
 
+async def test_an_event_behind_one_that_the_log_does_not_have_is_read(log: StoredLog) -> None:
+    viewer = await up_to_date(log, 3)
+    tell(viewer, 99)
+    log.go_on.clear()
+    task = asyncio.ensure_future(viewer.next())
+    await until(lambda: log.reads == 1)
+    tell(viewer, 4)
+    log.go_on.set()
+    assert await task == []
+    log.head = 4
+    assert await given(viewer) == [4]
+
+
 async def test_a_loss_makes_a_waiting_viewer_read_the_log(log: StoredLog) -> None:
     viewer = await up_to_date(log, 3)
     task = await waiting(viewer)
