@@ -1,6 +1,6 @@
 """One channel, one receive loop a process: joined to the group of each session that somebody here listens to.
 
-The layer may lose anything at any time. So the hub tells its listeners when it may have (`on_loss`), and every 2 s
+The layer may lose anything at any time. So the hub tells its listeners when it may have (`on_loss`), and every 1.5 s
 compares their cursors with the heads of the log, in one query. It lives through the layer's absence: `membership.py`.
 """
 

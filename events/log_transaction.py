@@ -115,10 +115,10 @@ class LogTransaction:
         fits = "h.session_id = v.session_id AND (v.turn IS NULL OR (h.open AND h.turn = v.turn))"
         with connection.cursor() as cursor:
             if turnless:
-                cursor.executemany(
-                    "INSERT INTO events_head (session_id, seq, turn, open) VALUES (%s, 0, 0, FALSE)"
-                    " ON CONFLICT DO NOTHING",
-                    [(session_id.hex,) for session_id in turnless],
+                new, ids = values([(session_id.hex, 0, 0, False) for session_id in turnless])
+                cursor.execute(
+                    f"INSERT INTO events_head (session_id, seq, turn, open) VALUES {new} ON CONFLICT DO NOTHING",  # noqa: S608
+                    ids,
                 )
             cursor.execute(f"{moved} UPDATE events_head AS h SET seq = h.seq + v.n FROM v WHERE {fits}", parameters)  # noqa: S608
         # Not RETURNING: that gives row by row. It is the same transaction, and SQLite has one writer.

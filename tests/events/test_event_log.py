@@ -132,9 +132,30 @@ async def test_what_gives_way_is_written_behind_all_else_and_few_at_a_time(
 
 async def test_more_sessions_than_a_statement_takes(log: EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log_transaction, "_SESSIONS_PER_STATEMENT", 3)
+    monkeypatch.setattr(log_transaction, "ROWS_PER_STATEMENT", 3)
     async with one_commit(log):
         appends = [asyncio.ensure_future(log.append(uuid4(), [entry(), entry()])) for _ in range(10)]
     assert await asyncio.gather(*appends) == [2] * 10
+
+
+async def test_many_rows_do_not_wait_one_by_one_for_a_busy_interpreter(log: EventLog) -> None:
+    """Row by row it took 5 s and more: each waits for the lock of whoever computes, here for up to 5 ms."""
+    over = threading.Event()
+
+    def compute() -> None:
+        while not over.is_set():
+            sum(range(1000))
+
+    thread = threading.Thread(target=compute)
+    thread.start()
+    try:
+        async with asyncio.timeout(3):
+            async with one_commit(log):
+                appends = [asyncio.ensure_future(log.append(uuid4(), [entry(), entry()])) for _ in range(300)]
+            assert await asyncio.gather(*appends) == [2] * 300
+    finally:
+        over.set()
+        await asyncio.to_thread(thread.join)
 
 
 async def test_what_is_stored_comes_back_as_it_was(log: EventLog, session_id: UUID) -> None:
