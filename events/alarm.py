@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Callable
 
+EARLY_SECONDS = 1e-3  # a timer of uvloop's may come early by half of it: who asks the clock then would wait for ever
+
 
 class Timers:
     """Belongs to one event loop. One timer of the loop's for all who wait for the same moment.
@@ -48,6 +50,11 @@ class Alarm:
     def unset(self) -> bool:
         """Whether somebody sleeps, and no time is set."""
         return self._sleeper is not None and self.at is None
+
+    @property
+    def pending(self) -> bool:
+        """Whether somebody sleeps, until a time."""
+        return self._sleeper is not None and self.at is not None
 
     async def sleep(self, at: float | None) -> float:
         """Until that time, one that is set meanwhile, or a ring. By how many seconds the time is over; 0 before."""

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from channels.generic.http import AsyncHttpConsumer
 
 from events import metrics
+from events.alarm import EARLY_SECONDS
 from events.conf import conf
 from events.core import sse
 from events.core.event import Event, encode_data
@@ -147,7 +148,7 @@ class EventStreamConsumer(LongResponseConsumer):
                     if frame := self.on_signal(viewer.signals.popleft()):
                         await self.send_body(frame, more_body=False)
                         return
-                if loop.time() >= beat:
+                if loop.time() >= beat - EARLY_SECONDS:
                     if not await self.allowed():
                         await self.dismiss()
                         break
@@ -186,7 +187,10 @@ class EventStreamConsumer(LongResponseConsumer):
             self.viewer.leave()
 
     def _enough(self, closes_at: float) -> bool:
-        over = self.sent_bytes >= conf.max_connection_bytes or asyncio.get_running_loop().time() >= closes_at
+        over = (
+            self.sent_bytes >= conf.max_connection_bytes
+            or asyncio.get_running_loop().time() >= closes_at - EARLY_SECONDS
+        )
         return over or (self.viewer is not None and self.viewer.hub.closing)
 
     def _write_at_once(self, write: Callable[[bytes], bool], event: Event, frame: bytes) -> bool:

@@ -13,7 +13,7 @@ from uuid import UUID
 import structlog
 
 from events import metrics
-from events.alarm import Alarm, Timers
+from events.alarm import EARLY_SECONDS, Alarm, Timers
 from events.conf import conf
 from events.core.batching import Batch, Batcher
 from events.core.pace import Pace
@@ -25,7 +25,6 @@ logger = structlog.get_logger(__name__)
 T = TypeVar("T")
 Last = Callable[[LogTransaction, Sequence[Entry]], T]
 
-_TIMER_EARLY_SECONDS = 1e-3  # a timer of uvloop may be early by half of it; it need not be set again
 _TICKS = 3  # of the interval: streams whose batches are due within one leave together, in one commit
 
 
@@ -146,8 +145,10 @@ class BatchingPublisher:
     def _close(self) -> None:
         if not self._closing:
             self._closing = True
-            self._alarm.ring()
             self._logger.info("cleanup_flush_task")
+            if self._alarm.pending:
+                self._logger.debug("flush_cancelled")
+            self._alarm.ring()
 
     def _take_left(self) -> Batch | None:
         """What could not be stored, and what came after it, as one batch; the same again if asked again."""
@@ -162,11 +163,11 @@ class BatchingPublisher:
         while not self._broken and (self._others or not self._closing or self._text_is_last):
             deadline, now = self._batcher.deadline(), self._loop.time()
             if not self._others and not self._closing:
-                if deadline is None or deadline > now + _TIMER_EARLY_SECONDS:
+                if deadline is None or deadline > now + EARLY_SECONDS:
                     await self._sleep(deadline)
                     continue
                 now = max(now, deadline)  # else the next one would be due a tick too early
-            if self._batcher.immediate:
+            if self._batcher.immediate and not self._finishing:
                 self._logger.debug("flush_immediate", size=self._batcher.pending_bytes)
             others, self._others = self._others, []
             batch = self._batcher.take(now)
@@ -186,12 +187,11 @@ class BatchingPublisher:
         if late_seconds := await self._alarm.sleep(deadline):
             self._pace.note(late_seconds, self._loop.time())
             self._batcher.interval_seconds = self._pace.interval_seconds
-        elif self._closing and self._alarm.at is not None:
-            self._logger.debug("flush_cancelled")
 
     async def _append(self, batch: Batch | None, others: Sequence[Entry]) -> None:
         """What fails keeps the batch for `finish`; a refused turn drops it: it must not be seen."""
-        if batch is not None:
+        told = batch is not None and not self._finishing  # `finish` tells of the last one
+        if batch is not None and told:
             self._logger.debug("flush_start", size=batch.size_bytes)
         trouble: StorageUnavailable | None = None
         try:
@@ -208,7 +208,8 @@ class BatchingPublisher:
         elif batch is not None:
             cause = metrics.BYTES if batch.size_bytes > self._batcher.flush_bytes else metrics.INTERVAL
             metrics.flushed(batch, metrics.END if self._finishing else cause)
-            self._logger.debug("flush_done", tokens_sent=batch.tokens)
+            if told:
+                self._logger.debug("flush_done", tokens_sent=batch.tokens)
 
     async def _store(self, batch: Batch | None, others: Sequence[Entry]) -> bool:
         """False: refused."""

@@ -76,9 +76,6 @@ class Server(DaphneServer):
         log_beginner: Any = globalLogBeginner  # typed by zope interfaces, which mypy does not know
         log_beginner.beginLoggingTo([_log_of_twisted()], redirectStandardIO=False, discardBuffer=True)
         asyncio.set_event_loop(twisted_loop)
-        if self.signal_handlers:
-            twisted_loop.add_signal_handler(signal.SIGTERM, self.stop)
-            twisted_loop.add_signal_handler(signal.SIGINT, self._interrupted)
         factory = Factory(self)
         for endpoint in self.endpoints:
             if isinstance(endpoint, str):
@@ -88,11 +85,18 @@ class Server(DaphneServer):
         reactor.callLater(1, self.application_checker)
         reactor.callLater(1, self.timeout_checker)
         reactor.addSystemEventTrigger("before", "shutdown", self.kill_all_applications)
-        twisted_loop.call_soon(start)  # Daphne knows no lifespan
-        if self.ready_callable:
-            reactor.callWhenRunning(self.ready_callable)
+        twisted_loop.call_soon(self._begin)
         if not self.abort_start:
             reactor.run(installSignalHandlers=False)
+
+    def _begin(self) -> None:
+        """The first that the loop runs. Before, uvloop loses signals for which it has a handler."""
+        if self.signal_handlers:
+            twisted_loop.add_signal_handler(signal.SIGTERM, self.stop)
+            twisted_loop.add_signal_handler(signal.SIGINT, self._interrupted)
+        start()  # Daphne knows no lifespan
+        if self.ready_callable:
+            self.ready_callable()
 
     def listen_success(self, port: Any) -> None:
         super().listen_success(port)

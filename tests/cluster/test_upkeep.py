@@ -49,7 +49,7 @@ async def test_old_events_go_and_a_viewer_who_wants_them_gets_a_snapshot(either:
         async with client.watch(session, a) as before:
             stream = await client.at(a).stream_id(session, SHORT)
             await before.end_of(stream)
-            assert "0 events" not in await either.manage("prune_events", **NOW)
+            assert not (await either.manage("prune_events", **NOW)).startswith("0 events")
         assert await count(either, "StoredEvent.objects", f"session_id='{session}'") == 0
         async with client.watch(session, a, after=2) as after:
             await after.until(lambda viewer: viewer.seen)

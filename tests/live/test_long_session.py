@@ -15,7 +15,7 @@ ANSWERS = 20
 LONGEST = 2  # the last ones, with the default CHAT_MAX_TOKENS; as many tokens as the others together
 SHORT = {"max_tokens": 30}
 DENSE = "Mind these numbers: " + "31415926 " * 50  # a token a digit: the estimate of what fits is close to the truth
-LONG_HISTORY_TOKENS = 1200
+LONG_HISTORY_TOKENS = 1000
 SLOT_TOKENS = 2048  # what the embedded model has for a prompt and its answer
 SUBJECTS = ["the sea", "a mountain village", "the history of bread", "how a clock works", "the life of a river"]
 
