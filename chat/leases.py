@@ -27,6 +27,7 @@ from chat.stream_log import log_end
 from chat.stream_state import UNFINISHED, EndReason
 from chat.turns import Outcome
 from events import bus
+from events.alarm import EARLY_SECONDS
 from events.exceptions import EventsError
 from events.log_transaction import LogTransaction
 
@@ -153,7 +154,7 @@ class Lease:
             before = self._seen.get(lease_id)
             seen[lease_id] = before if before is not None and before[0] == counter else (counter, asked)
         self._seen = seen
-        return [lease_id for lease_id, (_, since) in seen.items() if asked - since >= DEAD_SECONDS]
+        return [lease_id for lease_id, (_, since) in seen.items() if asked - since >= DEAD_SECONDS - EARLY_SECONDS]
 
     async def _end_what_is_left(self, lease_ids: list[UUID]) -> None:
         for lease_id in lease_ids:

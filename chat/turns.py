@@ -134,10 +134,11 @@ def first_token(stream: Stream, seconds: float) -> First:
 def end(
     log: LogTransaction, stream_id: UUID, outcome: Outcome, entries: Sequence[Entry] = (), *, force: bool = False
 ) -> Stream | None:
-    """The stream's last text, its terminal event, its message and its state; None if it has ended before, or is gone.
+    """The stream's terminal event, its message and its state; None if it has ended before, or is gone.
 
-    The message is what the log holds: exactly what viewers were given. Raises TurnLost if a newer turn has the log;
-    `force` is for those who end what another process left, and does not mind.
+    `entries` go before it: text that could not be stored when it left. The message is what the log holds: exactly
+    what viewers were given. Raises TurnLost if a newer turn has the log; `force` is for those who end what another
+    process left, and does not mind.
     """
     stream = _locked(stream_id)
     if stream is None or stream.state in ENDED:

@@ -1,6 +1,6 @@
 """One channel, one receive loop a process: joined to the group of each session that somebody here listens to.
 
-The layer may lose anything at any time. So the hub tells its listeners when it may have (`on_loss`), and every 1.5 s
+The layer may lose anything at any time. So the hub tells its listeners when it may have (`on_loss`), and every second
 compares their cursors with the heads of the log, in one query. It lives through the layer's absence: `membership.py`.
 """
 
@@ -24,7 +24,7 @@ from events.membership import LAYER_TIMEOUT_SECONDS, Membership
 
 logger = structlog.get_logger(__name__)
 
-CHECK_SECONDS = 1.5
+CHECK_SECONDS = 1.0
 # What is in the log then may be on its way, and a busy process that read it all would be lost. Who is given anything
 # meanwhile needs no help: a gap shows itself.
 ON_THE_WAY_SECONDS = 0.5
@@ -77,7 +77,7 @@ class Hub:
     async def join(self, listener: Listener) -> None:
         """From its return on, the listener is told; what happened before is in the log. Leave it again, always.
 
-        Raises TooManyViewers. A layer that is away does not fail it: the 2 s check serves the listener meanwhile.
+        Raises TooManyViewers. A layer that is away does not fail it: the check serves the listener meanwhile.
         """
         if listener.cursor_seq is not None:
             if self.viewers >= conf.max_viewers:
@@ -169,12 +169,12 @@ class Hub:
                     await self.membership.open_channel()
                     await self.membership.settle_all()
                 messages = await self.membership.receive()
+                self._look_for_overflows()
             except Exception as error:
                 self.membership.failed(error)
                 self._lose(list(self.listeners))
                 await asyncio.sleep(random.uniform(0.2, 1.0))  # noqa: S311  (all processes met the same error)
                 continue
-            self._look_for_overflows()
             for message in messages:
                 try:
                     burst += 1 + self._hand_over(message)

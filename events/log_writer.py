@@ -25,7 +25,9 @@ logger = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 _JOBS_PER_COMMIT = 2_000  # bounds one transaction; at 1,000 streams a commit carries some hundred
-_GIVING_WAY_PER_COMMIT = 4  # a prompt or an end takes some 2 ms, and whoever streams waits meanwhile
+# A prompt or an end takes some 2 ms, and whoever streams waits meanwhile. But who waits must not wait for long either:
+# of many, one in sixteen.
+_GIVING_WAY_PER_COMMIT, _GIVING_WAY_SHARES = 4, 16
 _RETRY_SECONDS = 0.1
 _APART_SECONDS = 1.0  # for trying one by one what failed together; locks are waited for, so that may take long
 _LEAST_SECONDS = 1.0  # for an attempt to write, however late it comes
@@ -86,7 +88,7 @@ class LogWriter:
                 jobs = [
                     *left,
                     *_taken(self._waiting, _JOBS_PER_COMMIT),
-                    *_taken(self._giving_way, _GIVING_WAY_PER_COMMIT),
+                    *_taken(self._giving_way, max(_GIVING_WAY_PER_COMMIT, len(self._giving_way) // _GIVING_WAY_SHARES)),
                 ]
                 left = self._in_hand = await self._commit([job for job in jobs if not job.over])
                 if left:

@@ -18,7 +18,7 @@ from events.conf import conf
 from events.core.batching import Batch, Batcher
 from events.core.pace import Pace
 from events.event_log import EventLog
-from events.exceptions import StorageUnavailable
+from events.exceptions import BusClosed, StorageUnavailable
 from events.log_transaction import Entry, LogTransaction
 
 logger = structlog.get_logger(__name__)
@@ -118,7 +118,7 @@ class BatchingPublisher:
         self._close()
         if not self._finishing:
             self._finishing = True
-            self._logger.info(line, size=self._batcher.pending_bytes + (self._unsent.size_bytes if self._unsent else 0))
+            self._logger.info(line, size=self._batcher.pending_bytes)
         await asyncio.wait([self._task])
         left = self._take_left()
 
@@ -136,7 +136,7 @@ class BatchingPublisher:
         return result
 
     async def aclose(self) -> None:
-        """Ends the flushing; a flush in flight is waited for. What is left of the text is not stored. Idempotent."""
+        """Ends the flushing; a flush in flight is waited for. What waits is stored by `finish` only. Idempotent."""
         self._close()
         await asyncio.wait([self._task])  # not `await self._task`: cancelling that would cancel the flush in flight
 
@@ -198,7 +198,8 @@ class BatchingPublisher:
             stored = await self._store(batch, others)
         except Exception as error:
             if not isinstance(error, StorageUnavailable):
-                self._logger.exception("flush_failed")
+                if not isinstance(error, BusClosed):
+                    self._logger.exception("flush_failed")
                 error = StorageUnavailable(repr(error))
             stored, trouble, self._unsent = False, error, batch
         if batch is not None and (stored or trouble):  # what failed is stored with the end
@@ -207,7 +208,7 @@ class BatchingPublisher:
             self._break(trouble)
         elif batch is not None:
             cause = metrics.BYTES if batch.size_bytes > self._batcher.flush_bytes else metrics.INTERVAL
-            metrics.flushed(batch, metrics.END if self._finishing else cause)
+            metrics.flushed(batch, cause if told else metrics.END)
             if told:
                 self._logger.debug("flush_done", tokens_sent=batch.tokens)
 
@@ -225,12 +226,13 @@ class BatchingPublisher:
     def _doubt(self) -> None:
         """Whether a batch is stored will be known before the end is; the stream need not go on that long."""
         self._break(StorageUnavailable())
-        self._end_in_doubt()
 
     def _break(self, trouble: StorageUnavailable | None) -> None:
         if not self._broken:
             self._broken = True
             self._on_trouble(trouble)
+            if trouble is not None:
+                self._end_in_doubt()
 
     def _text_entries(self, batch: Batch) -> Sequence[Entry]:
         text = Entry(self._text_type, self._encode(batch.text), self._stream_id)

@@ -134,8 +134,11 @@ async def test_more_sessions_than_a_statement_takes(log: EventLog, monkeypatch: 
     monkeypatch.setattr(log_transaction, "_SESSIONS_PER_STATEMENT", 3)
     monkeypatch.setattr(log_transaction, "ROWS_PER_STATEMENT", 3)
     async with one_commit(log):
-        appends = [asyncio.ensure_future(log.append(uuid4(), [entry(), entry()])) for _ in range(10)]
+        session_ids = [uuid4() for _ in range(10)]
+        appends = [asyncio.ensure_future(log.append(each, [entry("a"), entry("b")])) for each in session_ids]
     assert await asyncio.gather(*appends) == [2] * 10
+    for session_id in session_ids:
+        assert [event.data for event in await stored(log, session_id)] == ['"a"', '"b"']
 
 
 async def test_many_rows_are_one_step_of_a_statement(log: EventLog) -> None:

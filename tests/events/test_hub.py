@@ -203,15 +203,18 @@ async def test_what_is_on_its_way_is_not_read_from_the_log(
         await go_on.wait()
 
     layer.troubles["group_send_many"] = slowly
-    async with Reader(bus.viewer(session_id, 0)) as reader:
-        await bus.log.append(session_id, [entry(), entry()])
-        await until(lambda: calls and calls[-1].get(session_id) == 2)  # the viewer is behind, and is given time
-        with patch.object(bus.log, "read", wraps=bus.log.read) as read:
+    with patch.object(bus.log, "read", wraps=bus.log.read) as read:
+        async with Reader(bus.viewer(session_id, 0)) as reader:
+            await until(lambda: calls)  # the reader waits for its first event
+            reads = read.call_count
+            await bus.log.append(session_id, [entry(), entry()])
+            await until(lambda: calls[-1].get(session_id) == 2)  # the viewer is behind, and is given time
+            checks = len(calls)
+            assert read.call_count == reads
             go_on.set()
             await reader.has(2)
-            checks = len(calls)
             await until(lambda: len(calls) > checks)
-        assert read.call_count == 0
+            assert read.call_count == reads
 
 
 async def test_the_check_goes_on_after_a_log_that_could_not_be_read(

@@ -524,6 +524,19 @@ async def test_a_broken_log_does_not_hold_a_reader_that_waits_for_room(log: Scri
     assert len(stream.troubles) == 1
 
 
+async def test_who_waits_for_the_end_is_told_when_its_last_text_could_not_be_stored(log: ScriptedLog) -> None:
+    stream = Stream(log)
+    await stream.write("ab", 0.001)
+    log.failures = [StorageUnavailable()]
+    log.seconds = 10
+    finishing = asyncio.ensure_future(stream.finish())
+    await asyncio.sleep(10.1)
+    assert (finishing.done(), stream.doubts) == (False, 1)
+    await finishing
+    assert types(log) == ["streaming", "text", "text", "end"]
+    assert (log.text, stream.doubts) == ("ab", 1)
+
+
 async def test_the_end_may_be_tried_again_and_nothing_is_lost_or_doubled(log: ScriptedLog) -> None:
     stream = Stream(log)
     await stream.write("ab", 0.1)

@@ -95,7 +95,7 @@ async def test_f09_layer_overflow(grown: Cluster, scenes: Scenes) -> None:
     before = len(await grown.log_lines("narrow", "layer_overflow"))
     grown.freeze("narrow")
     try:
-        await here.until(lambda viewer: (viewer.cursor or 0) - (there.cursor or 0) > BEHIND, 30)
+        await here.until(lambda viewer: (viewer.cursor or 0) - (there.cursor or 0) > BEHIND, 90)
     finally:
         grown.thaw("narrow")
     for scene in all_scenes:

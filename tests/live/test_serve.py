@@ -132,6 +132,19 @@ def test_ipv6_is_served_and_named(tmp_path: Path) -> None:
         process.terminate()
 
 
+def test_daphnes_loop_is_uvloops_and_no_other_is(tmp_path: Path) -> None:
+    """The order in which Django's apps are imported decides."""
+    code = (
+        "import asyncio; from daphne.server import twisted_loop;"
+        "print(type(twisted_loop).__module__, type(asyncio.new_event_loop()).__module__)"
+    )
+    command = [sys.executable, "manage.py", "shell", "-v", "0", "-c", code]
+    done = subprocess.run(
+        command, cwd=PROJECT, env=environment(tmp_path, {}), capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["uvloop", "asyncio.unix_events"]
+
+
 # --- stopping
 
 
