@@ -95,8 +95,8 @@ class Server(DaphneServer):
             twisted_loop.add_signal_handler(signal.SIGTERM, self.stop)
             twisted_loop.add_signal_handler(signal.SIGINT, self._interrupted)
         start()  # Daphne knows no lifespan
-        if self.ready_callable:
-            self.ready_callable()
+        if self.ready_callable:  # it writes to a console, which may be slow
+            twisted_loop.run_in_executor(None, self.ready_callable)
 
     def listen_success(self, port: Any) -> None:
         super().listen_success(port)
