@@ -451,6 +451,21 @@ async def test_heartbeats_go_on_while_events_come(
     await connection.ended()
 
 
+async def test_a_timer_that_comes_a_little_early_loses_neither_a_heartbeat_nor_the_end(
+    hub: Hub, bus: EventBus, session_id: UUID, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those of uvloop do. Whoever then asks the clock and finds it too early would wait for ever."""
+    settings.EVENTS_HEARTBEAT_SECONDS = 0.02
+    settings.EVENTS_MAX_CONNECTION_SECONDS = 0.09
+    loop = asyncio.get_running_loop()
+    on_time = loop.call_at
+    monkeypatch.setattr(loop, "call_at", lambda at, *arguments, **options: on_time(at - 5e-4, *arguments, **options))
+    connection = Connection(Following(bus, session_id))
+    await connection.ended()
+    assert connection.finished
+    assert len(connection.of("ping")) >= 3
+
+
 async def test_a_lost_permission_ends_the_response_at_the_next_heartbeat(
     hub: Hub, bus: EventBus, session_id: UUID, settings: Settings
 ) -> None:

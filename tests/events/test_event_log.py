@@ -130,6 +130,17 @@ async def test_what_gives_way_is_written_behind_all_else_and_few_at_a_time(
     assert commits == [1, 6, 2]
 
 
+async def test_of_many_that_give_way_more_go_at_a_time(log: EventLog, session_id: UUID, commits: list[int]) -> None:
+    async with one_commit(log):
+        patient = [
+            asyncio.ensure_future(log.transaction(lambda inside: inside.append(session_id, entry()), gives_way=True))
+            for _ in range(160)
+        ]
+    assert await asyncio.gather(*patient) == list(range(1, 161))
+    assert commits[:3] == [1, 10, 9]  # one in sixteen of those that wait
+    assert commits[-1] <= 4
+
+
 async def test_more_sessions_than_a_statement_takes(log: EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log_transaction, "_SESSIONS_PER_STATEMENT", 3)
     monkeypatch.setattr(log_transaction, "ROWS_PER_STATEMENT", 3)
