@@ -22,7 +22,8 @@ from events.bus import EventBus
 from events.core.event import Event
 from events.exceptions import StorageUnavailable
 from events.groups import Signal
-from events.publisher import BatchingPublisher, First
+from events.log_transaction import First
+from events.publisher import BatchingPublisher
 
 logger = structlog.get_logger(__name__)
 

@@ -21,8 +21,7 @@ from chat.models import ChatSession, Message, Stream
 from chat.prompt import PromptRequest
 from chat.stream_state import ENDED, NEXT, UNFINISHED, EndReason, StreamState, end_state
 from events.log_reading import key_of
-from events.log_transaction import Entry, LogTransaction
-from events.publisher import First
+from events.log_transaction import Entry, First, LogTransaction
 
 _ENDING = (
     *("state", "reason", "ended_at", "error_message", "retryable", "prompt_tokens", "completion_tokens"),

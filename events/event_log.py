@@ -35,6 +35,11 @@ class EventLog:
         self._writer = LogWriter(announce)
         self._readers = LogThreads(READERS, "event-log-reader")
 
+    @property
+    def holds_up_ends(self) -> bool:
+        """Whether what gives way now has to wait for more than the next commit."""
+        return self._writer.holds_up_ends
+
     async def append(
         self,
         session_id: UUID,

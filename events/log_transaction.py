@@ -5,7 +5,7 @@ numbers the events, so a writer that has been overtaken is refused by a row coun
 """
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -164,3 +164,10 @@ class LogTransaction:
                 for start in range(0, len(rows), ROWS_PER_STATEMENT):
                     marks, parameters = values(rows[start : start + ROWS_PER_STATEMENT])
                     cursor.execute(f"INSERT INTO {columns} VALUES {marks}", parameters)  # noqa: S608
+
+
+class First(NamedTuple):
+    """What goes with a stream's first text: `entries` before it, `work` in the same transaction."""
+
+    entries: Sequence[Entry]
+    work: Callable[[LogTransaction], object]

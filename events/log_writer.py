@@ -60,6 +60,11 @@ class LogWriter:
         self._task = self._loop.create_task(self._write())
         self._watch = self._loop.create_task(self._tell_the_late())
 
+    @property
+    def holds_up_ends(self) -> bool:
+        """Whether what gives way now has to wait for more than the next commit."""
+        return len(self._giving_way) >= _GIVING_WAY_PER_COMMIT
+
     def submit(self, job: Job) -> None:
         """Written in the order of submission; what gives way, behind all else and few at a time. Raises BusClosed."""
         if self._closed:

@@ -7,7 +7,7 @@ timer. Only that sleep is ever cut short: a batch that has been taken is waited 
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
 import structlog
@@ -19,20 +19,13 @@ from events.core.batching import Batch, Batcher
 from events.core.pace import Pace
 from events.event_log import EventLog
 from events.exceptions import BusClosed, StorageUnavailable
-from events.log_transaction import Entry, LogTransaction
+from events.log_transaction import Entry, First, LogTransaction
 
 logger = structlog.get_logger(__name__)
 T = TypeVar("T")
 Last = Callable[[LogTransaction, Sequence[Entry]], T]
 
 _TICKS = 3  # of the interval: streams whose batches are due within one leave together, in one commit
-
-
-class First(NamedTuple):
-    """What goes with a stream's first text: `entries` before it, `work` in the same transaction."""
-
-    entries: Sequence[Entry]
-    work: Callable[[LogTransaction], object]
 
 
 class BatchingPublisher:
@@ -72,7 +65,8 @@ class BatchingPublisher:
         self._others: list[Entry] = []
         self._published = self._others_sent = 0
         self._unsent: Batch | None = None
-        self._broken = self._closing = self._finishing = False
+        self._broken = self._closing = self._last_told = False
+        self._last_line = ""  # until `finish` is called
         self._end_in_doubt: Callable[[], None] = lambda: None  # nobody waits for the end yet
         self._alarm = Alarm(timers)
         self._sent = asyncio.Event()
@@ -108,18 +102,17 @@ class BatchingPublisher:
         await self._until(lambda: self._others_sent >= mine)
 
     async def finish(self, line: str, work: Last[T], on_doubt: Callable[[], None]) -> T:
-        """Sends what waits; then `work` stores the stream's end, and what could not be stored before, as entries.
+        """`work` stores the stream's end, and before it, as entries, what waits or could not be stored.
 
-        The end gives way: many at once must hold up nobody's text. `line` names the last flush in the log
-        (`flush_on_end`, `flush_on_cleanup`), once. Raises what the transaction raises; may then be called again.
-        `on_doubt`: see `EventLog.append`; about the end, or a batch before it.
+        The end gives way: many at once must hold up nobody's text. Where many wait, the last text goes ahead of its
+        end. `line` names the last flush in the log (`flush_on_end`, `flush_on_cleanup`), once. Raises what the
+        transaction raises; may then be called again. `on_doubt`: see `EventLog.append`; about the end, or a batch
+        before it.
         """
-        self._end_in_doubt = on_doubt
+        self._end_in_doubt, self._last_line = on_doubt, line
         self._close()
-        if not self._finishing:
-            self._finishing = True
-            self._logger.info(line, size=self._batcher.pending_bytes)
         await asyncio.wait([self._task])
+        self._tell_last()
         left = self._take_left()
 
         def last_work(log: LogTransaction) -> T:
@@ -167,7 +160,9 @@ class BatchingPublisher:
                     await self._sleep(deadline)
                     continue
                 now = max(now, deadline)  # else the next one would be due a tick too early
-            if self._batcher.immediate and not self._finishing:
+            if self._last_line:
+                self._tell_last()
+            elif self._batcher.immediate:
                 self._logger.debug("flush_immediate", size=self._batcher.pending_bytes)
             others, self._others = self._others, []
             batch = self._batcher.take(now)
@@ -179,7 +174,13 @@ class BatchingPublisher:
 
     @property
     def _text_is_last(self) -> bool:
-        return self._finishing and self._batcher.pending_tokens > 0
+        """Whether there is a last text that should not wait for the end's turn."""
+        return bool(self._last_line) and self._batcher.pending_tokens > 0 and self._log.holds_up_ends
+
+    def _tell_last(self) -> None:
+        if not self._last_told:
+            self._last_told = True
+            self._logger.info(self._last_line, size=self._batcher.pending_bytes)
 
     async def _sleep(self, deadline: float | None) -> None:
         if deadline is not None:
@@ -190,7 +191,7 @@ class BatchingPublisher:
 
     async def _append(self, batch: Batch | None, others: Sequence[Entry]) -> None:
         """What fails keeps the batch for `finish`; a refused turn drops it: it must not be seen."""
-        told = batch is not None and not self._finishing  # `finish` tells of the last one
+        told = batch is not None and not self._last_line  # the last one has a line of its own
         if batch is not None and told:
             self._logger.debug("flush_start", size=batch.size_bytes)
         trouble: StorageUnavailable | None = None

@@ -16,9 +16,9 @@ from events import bus as event_bus
 from events.bus import EventBus
 from events.core.event import Event
 from events.exceptions import BusClosed, StorageUnavailable
-from events.log_transaction import Entry, LogTransaction
+from events.log_transaction import Entry, First, LogTransaction
 from events.models import StoredEvent
-from events.publisher import BatchingPublisher, First
+from events.publisher import BatchingPublisher
 from tests.events.conftest import Reader, until
 
 

@@ -18,8 +18,8 @@ from events.alarm import Timers
 from events.core.pace import Pace
 from events.event_log import EventLog
 from events.exceptions import StorageUnavailable
-from events.log_transaction import Entry, LogTransaction
-from events.publisher import BatchingPublisher, First
+from events.log_transaction import Entry, First, LogTransaction
+from events.publisher import BatchingPublisher
 
 pytestmark = pytest.mark.looptime
 
@@ -37,6 +37,7 @@ class ScriptedLog:
     failures: list[Exception] = field(default_factory=list)
     commits: list[tuple[float, list[Entry]]] = field(default_factory=list)  # when each began, and what it stored
     patient: list[str] = field(default_factory=list)  # what gave way
+    holds_up_ends: bool = False
     doubt: asyncio.Event | None = None  # until it is set, nobody knows what became of a commit
     in_flight: int = 0
     most_in_flight: int = 0
@@ -333,7 +334,17 @@ async def test_what_goes_before_the_first_text_is_asked_for_once_when_it_comes(l
 # --- the end ---
 
 
-async def test_what_is_left_goes_before_the_end_and_does_not_wait_for_it(log: ScriptedLog) -> None:
+async def test_what_is_left_goes_with_the_end(log: ScriptedLog) -> None:
+    stream = Stream(log)
+    await stream.write("abc", 0.001)
+    assert await stream.finish() is not None
+    assert [[entry.data for entry in entries] for _, entries in log.commits] == [["", "a"], ["bc", ""]]
+    assert log.patient == ["text", "end"]
+    assert stream.publisher.batches == 2
+
+
+async def test_what_is_left_does_not_wait_where_ends_have_to(log: ScriptedLog) -> None:
+    log.holds_up_ends = True
     stream = Stream(log)
     await stream.write("abc", 0.001)
     assert await stream.finish() is not None
@@ -350,7 +361,9 @@ async def test_a_stream_without_any_text_ends(log: ScriptedLog) -> None:
     assert (stream.publisher.batches, stream.publisher.tokens, stream.publisher.text_bytes) == (0, 0, 0)
 
 
-async def test_text_that_comes_and_ends_at_once_has_its_status_before_it(log: ScriptedLog) -> None:
+@pytest.mark.parametrize("holds_up_ends", [False, True])
+async def test_text_that_comes_and_ends_at_once_has_its_status_before_it(log: ScriptedLog, holds_up_ends: bool) -> None:
+    log.holds_up_ends = holds_up_ends
     stream = Stream(log)
     stream.publisher.add("a")
     await stream.finish()
@@ -525,6 +538,7 @@ async def test_a_broken_log_does_not_hold_a_reader_that_waits_for_room(log: Scri
 
 
 async def test_who_waits_for_the_end_is_told_when_its_last_text_could_not_be_stored(log: ScriptedLog) -> None:
+    log.holds_up_ends = True
     stream = Stream(log)
     await stream.write("ab", 0.001)
     log.failures = [StorageUnavailable()]
@@ -596,6 +610,20 @@ async def test_a_stream_tells_each_flush_at_debug_level_and_its_cleanup_at_info(
     ]
 
 
+async def test_a_flush_in_flight_is_done_before_the_last_one_is_told(log: ScriptedLog, lines: Lines) -> None:
+    log.seconds = 1
+    stream = Stream(log)
+    await stream.write("ab", 0.01)
+    await stream.finish("flush_on_cleanup")
+    assert [line["event"] for line in shown(lines, stream)] == [
+        "flush_start",
+        "cleanup_flush_task",
+        "flush_done",
+        "flush_on_cleanup",
+        "cleanup_buffer",
+    ]
+
+
 async def test_a_stream_with_nothing_left_says_so(log: ScriptedLog, lines: Lines) -> None:
     stream = Stream(log)
     await stream.finish()
@@ -609,6 +637,7 @@ async def test_a_stream_with_nothing_left_says_so(log: ScriptedLog, lines: Lines
 async def test_an_end_that_is_tried_again_tells_its_lines_once(log: ScriptedLog, lines: Lines) -> None:
     stream = Stream(log)
     await stream.write("ab", 0.001)
+    log.holds_up_ends = True
     log.failures = [StorageUnavailable() for _ in range(4)]  # the first meets the text alone
     for _ in range(3):
         with pytest.raises(StorageUnavailable):
