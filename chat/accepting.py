@@ -9,6 +9,7 @@ from chat.exceptions import SessionBusy
 from chat.models import ChatSession, Message, Stream
 from chat.prompt import PromptRequest
 from chat.providers import default_model
+from chat.rows import insert, update
 from chat.stream_state import EndReason, StreamState
 
 TITLE_CHARACTERS = 80
@@ -68,6 +69,6 @@ def store(stream: Stream) -> None:
     assert stream.prompt is not None
     assert stream.message is not None
     stream.message.seq = stream.prompt.seq
-    stream.session.save(update_fields=["turns", "active_at", "title"])
-    Message.objects.bulk_create([stream.prompt, stream.message])
-    stream.save(force_insert=True)
+    update(stream.session, "turns", "active_at", "title")
+    insert(stream.prompt, stream.message)
+    insert(stream)

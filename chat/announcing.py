@@ -2,8 +2,11 @@
 
 from typing import Any
 
+from django.db.models import prefetch_related_objects
+
 from chat import wire
 from chat.models import ChatSession, Message, Stream
+from chat.rows import read
 from chat.stream_state import UNFINISHED, EndReason, StreamState
 from events.log_transaction import LogTransaction
 
@@ -34,8 +37,13 @@ def announce(stream: Stream) -> None:
 
 
 def unfinished(session: ChatSession) -> list[Stream]:
-    """Oldest first."""
-    return list(session.streams.filter(state__in=UNFINISHED).select_related("prompt").order_by("turn"))
+    """Oldest first, with the session and their prompts."""
+    marks = ", ".join(["%s"] * len(UNFINISHED))
+    streams = read(Stream, f"session_id = %s AND state IN ({marks}) ORDER BY turn", session.id, *UNFINISHED)
+    for stream in streams:
+        stream.session = session
+    prefetch_related_objects(streams, "prompt")
+    return streams
 
 
 def roll_back(log: LogTransaction, stream: Stream) -> None:

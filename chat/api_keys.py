@@ -31,11 +31,11 @@ def issue(api_key: ApiKey) -> str:
 
 
 def find(key: str) -> ApiKey | None:
-    """The key's row with its user, unless it is malformed, unknown, revoked or its user is inactive."""
+    """The key's row, unless it is malformed, unknown, revoked or its user is inactive."""
     if not _SHAPE.fullmatch(key):
         return None
     digest = _digest(key)
-    found = ApiKey.objects.select_related("user").filter(digest=digest, **_USABLE).first()
+    found = ApiKey.objects.filter(digest=digest, **_USABLE).first()
     return found if found is not None and constant_time_compare(found.digest, digest) else None
 
 

@@ -50,14 +50,6 @@ class Caller:
         assert self.anonymous_id is not None
         return f"anonymous:{self.anonymous_id.hex}"
 
-    def owns(self, session: ChatSession) -> bool:
-        """Whether the session is the caller's and not deleted."""
-        if session.deleted_at is not None:
-            return False
-        if self.user_id is not None:
-            return session.user_id == self.user_id
-        return self.anonymous_id is not None and session.anonymous_id == self.anonymous_id
-
     def sessions(self) -> QuerySet[ChatSession]:
         """The caller's own sessions, without the deleted ones."""
         present = ChatSession.objects.filter(deleted_at=None)

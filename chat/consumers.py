@@ -12,7 +12,7 @@ from chat import registry, streams, wire
 from chat.callers import Caller, identify, still_allowed
 from chat.ending import STORAGE_ERROR
 from chat.exceptions import ChatError, Forbidden, MethodNotAllowed, NotFound, Overloaded, ShuttingDown
-from chat.models import ChatSession, Stream
+from chat.models import Stream
 from chat.prompt import parse_prompt
 from chat.schemas import StreamAccepted
 from chat.snapshot import read_snapshot
@@ -211,8 +211,7 @@ def _owner(scope: Any, session_id: UUID) -> Caller:
 
 
 def _own(caller: Caller, session_id: UUID) -> None:
-    session = ChatSession.objects.filter(id=session_id).first()
-    if session is None or not caller.owns(session):
+    if not caller.sessions().filter(id=session_id).exists():
         raise NotFound
 
 

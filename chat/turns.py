@@ -19,13 +19,14 @@ from chat.exceptions import NotFound
 from chat.idempotency import claim, claimed
 from chat.models import ChatSession, Message, Stream
 from chat.prompt import PromptRequest
+from chat.rows import read, update
 from chat.stream_state import ENDED, NEXT, UNFINISHED, EndReason, StreamState, end_state
 from events.log_reading import key_of
 from events.log_transaction import Entry, First, LogTransaction
 
 _ENDING = (
     *("state", "reason", "ended_at", "error_message", "retryable", "prompt_tokens", "completion_tokens"),
-    *("tokens", "batches", "text_bytes", "duration_seconds", "lease"),
+    *("tokens", "batches", "text_bytes", "duration_seconds", "lease_id"),
 )
 
 
@@ -72,9 +73,10 @@ def accept(log: LogTransaction, request: PromptRequest, lease_id: UUID | None) -
 
     Raises NotFound, IdempotencyMismatch, SessionBusy.
     """
-    session = ChatSession.objects.select_for_update().filter(id=request.session_id, deleted_at=None).first()
-    if session is None:
+    found = read(ChatSession, "id = %s AND deleted_at IS NULL", request.session_id, lock=True)
+    if not found:
         raise NotFound
+    session = found[0]
     if key := claimed(request):
         return Accepted(key.stream, key.seq, repeated=True)
     before = unfinished(session)
@@ -163,10 +165,12 @@ def end(
             raise TurnLost
         log.close_turn(stream.session_id, stream.turn)
     texts = [wire.token_text(data) for data in log.data_of(stream.session_id, stream.id, wire.TOKEN)]
-    Message.objects.filter(id__in=[stream.message_id]).update(text="".join(texts), state=state, reason=outcome.reason)
+    if stream.message_id is not None:
+        answer = Message(id=stream.message_id, text="".join(texts), state=state, reason=outcome.reason)
+        update(answer, "text", "state", "reason")
     if force:
         stream.batches, stream.text_bytes = len(texts), sum(len(text.encode()) for text in texts)
-    stream.save(update_fields=_ENDING)
+    update(stream, *_ENDING)
     return stream
 
 
@@ -192,7 +196,8 @@ def _locked(stream_id: UUID) -> Stream | None:
     """
     if connection.features.has_select_for_update:  # SQLite has one writer anyway
         list(ChatSession.objects.select_for_update().filter(streams=stream_id).values_list("id"))
-    return Stream.objects.filter(id=stream_id).first()
+    found = read(Stream, "id = %s", stream_id)
+    return found[0] if found else None
 
 
 def _begin(log: LogTransaction, stream: Stream) -> None:
