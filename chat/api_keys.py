@@ -9,11 +9,11 @@ from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
 from chat.models import ApiKey
+from chat.rows import read
 
 _PREFIX = "jv-"
 _RANDOM_BYTES = 32
 _SHAPE = re.compile(r"jv-[A-Za-z0-9_-]{22,128}")
-_USABLE = {"revoked_at": None, "user__is_active": True}
 
 
 def create_api_key(user: User) -> str:
@@ -35,13 +35,14 @@ def find(key: str) -> ApiKey | None:
     if not _SHAPE.fullmatch(key):
         return None
     digest = _digest(key)
-    found = ApiKey.objects.filter(digest=digest, **_USABLE).first()
-    return found if found is not None and constant_time_compare(found.digest, digest) else None
+    usable = "digest = %s AND revoked_at IS NULL AND user_id IN (SELECT id FROM auth_user WHERE is_active)"
+    found = read(ApiKey, usable, digest)
+    return found[0] if found and constant_time_compare(found[0].digest, digest) else None
 
 
 def usable(api_key_id: int, user_id: int) -> bool:
     """Whether the key may still be used by this user."""
-    return ApiKey.objects.filter(pk=api_key_id, user_id=user_id, **_USABLE).exists()
+    return ApiKey.objects.filter(pk=api_key_id, user_id=user_id, revoked_at=None, user__is_active=True).exists()
 
 
 def revoke(api_key: ApiKey) -> None:

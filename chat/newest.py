@@ -1,23 +1,47 @@
-"""The newest messages of a session, as many as anybody can use: what is longer than that is not read at all."""
+"""The newest messages of a session that viewers know of, as many as anybody can use: what is older is not even read."""
 
-from django.db.models import QuerySet
-from django.db.models.functions import Length
+from typing import Any, Final
+from uuid import UUID
+
+from django.db import connection
 
 from chat.models import Message
+from chat.rows import read
+from events.log_reading import key_of
 
 MAX_MESSAGES = 200
+_TOLD = "session_id = %s AND seq IS NOT NULL AND position <= %s"
+_NEWEST_FIRST = f"ORDER BY position DESC LIMIT {MAX_MESSAGES}"
+LAST: Final = 2**62  # no position is greater
 
 
-def newest(messages: QuerySet[Message], characters: int) -> QuerySet[Message]:
-    """The newest first, at most `MAX_MESSAGES`; the turns before so many characters are left out.
+def newest(session_id: UUID, characters: int, last: int = LAST) -> list[Message]:
+    """Those up to the position `last`, newest first, at most `MAX_MESSAGES`; without the turns before `characters`."""
+    first = _first(session_id, characters, last)
+    return read(Message, f"{_TOLD} AND position >= %s {_NEWEST_FIRST}", session_id, last, first)
 
-    200 messages may have 200 MB. The database counts them where they are; here they would be in memory many times.
-    """
-    lengths = messages.order_by("-position").values_list("position", Length("text"))[:MAX_MESSAGES]
-    first, room = 0, characters
-    for position, length in lengths:
-        if room <= 0:
+
+def newest_texts(session_id: UUID, characters: int, last: int = LAST) -> list[tuple[str, str]]:
+    """As `newest`, but only role and text: 200 objects would cost 2 ms."""
+    first = _first(session_id, characters, last)
+    return _select("role, text", "AND position >= %s", session_id, last, first)
+
+
+def _first(session_id: UUID, characters: int, last: int) -> int:
+    """200 messages may have 200 MB. The database counts them where they are; here they would be in memory twice."""
+    first = 0
+    for position, length in _select("position, LENGTH(text)", "", session_id, last):
+        if characters <= 0:
             break
         first = position - position % 2  # its turn's prompt
-        room -= length
-    return messages.filter(position__gte=first).order_by("-position")[:MAX_MESSAGES]
+        characters -= length
+    return first
+
+
+def _select(columns: str, condition: str, session_id: UUID, *positions: int) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT {columns} FROM chat_message WHERE {_TOLD} {condition} {_NEWEST_FIRST}",  # noqa: S608
+            [key_of(session_id), *positions],
+        )
+        return list(cursor.fetchall())

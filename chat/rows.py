@@ -55,9 +55,9 @@ def _value(of: Model, field: "Field[Any, Any]", *, add: bool) -> Any:
 
 
 def _table(model: type[Model]) -> str:
-    return str(connection.ops.quote_name(str(model._meta.db_table)))
+    return str(connection.ops.quote_name(model._meta.db_table))
 
 
 @cache
 def _columns(model: type[Model]) -> "dict[str, Field[Any, Any]]":
-    return {connection.ops.quote_name(field.column): field for field in model._meta.local_concrete_fields}
+    return {connection.ops.quote_name(str(field.column)): field for field in model._meta.local_concrete_fields}

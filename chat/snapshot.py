@@ -10,12 +10,12 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import QuerySet
 
 from chat import wire
 from chat.exceptions import InvalidRequest
 from chat.models import Message, Stream
 from chat.newest import newest
+from chat.rows import read
 from chat.stream_state import ACTIVE, UNFINISHED, StreamState
 from events.log_transaction import LogTransaction
 
@@ -27,7 +27,7 @@ def read_snapshot(session_id: UUID) -> tuple[int, dict[str, Any]]:
     with _one_view():
         log = LogTransaction()
         seq = log.head(session_id)
-        messages = list(newest(_told(session_id), MAX_BYTES))
+        messages = newest(session_id, MAX_BYTES)
         streams = _streams_of(messages)
         texts: dict[UUID, list[str]] = {}
         statuses: dict[UUID, list[str]] = {}
@@ -44,11 +44,11 @@ def read_before(session_id: UUID, message_id: UUID) -> tuple[int, dict[str, Any]
     with _one_view():
         log = LogTransaction()
         seq, active = log.head(session_id), None
-        told = _told(session_id)
+        told = Message.objects.filter(session_id=session_id, seq__isnull=False)
         position = told.filter(id=message_id).values_list("position", flat=True).first()
         if position is None:
             raise InvalidRequest("There is no such message in this session.", field="before")
-        messages = list(newest(told.filter(position__lt=position), MAX_BYTES))
+        messages = newest(session_id, MAX_BYTES, position - 1)
         streams = _streams_of(messages)
         if stream := Stream.objects.filter(session_id=session_id, state__in=ACTIVE).first():
             active = _active(stream, _status(log.data_of(session_id, stream.id, wire.STATUS)))
@@ -81,13 +81,12 @@ def fold(
     return {"messages": messages[::-1], "active_stream": active}
 
 
-def _told(session_id: UUID) -> QuerySet[Message]:
-    return Message.objects.filter(session_id=session_id, seq__isnull=False)
-
-
 def _streams_of(messages: Sequence[Message]) -> dict[UUID | None, Stream]:
     answers = [message.id for message in messages if message.role == Message.Role.ASSISTANT]
-    return {stream.message_id: stream for stream in Stream.objects.filter(message_id__in=answers)}
+    if not answers:
+        return {}
+    marks = ", ".join(["%s"] * len(answers))
+    return {stream.message_id: stream for stream in read(Stream, f"message_id IN ({marks})", *answers)}
 
 
 def _status(told: Sequence[str]) -> str:

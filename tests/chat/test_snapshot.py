@@ -186,7 +186,7 @@ async def test_of_long_messages_no_more_are_read_than_are_shown(
 async def test_a_turn_is_read_whole(talk: Conversation) -> None:
     """A model that is given an answer without its prompt may refuse it."""
     messages = await stored(talk, "left out", "left out", "prompt", "a long answer", "new prompt")
-    fitting = await in_thread(lambda: list(newest(Message.objects.filter(session=talk.session_id), 12)))
+    fitting = await in_thread(newest, talk.session_id, 12)
     assert [each.id for each in fitting] == [each.id for each in messages[:1:-1]]
 
 
