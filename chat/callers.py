@@ -25,6 +25,7 @@ from django.utils.module_loading import import_string
 from chat import api_keys
 from chat.exceptions import Forbidden, Unauthenticated
 from chat.models import ChatSession
+from chat.rows import read
 
 ANONYMOUS_ID = "anonymous_id"
 _SEEN_ON = "seen_on"
@@ -49,6 +50,11 @@ class Caller:
             return f"user:{self.user_id}"
         assert self.anonymous_id is not None
         return f"anonymous:{self.anonymous_id.hex}"
+
+    def owns(self, session_id: UUID) -> bool:
+        """Whether it is one of `sessions`."""
+        owner, owner_id = ("user_id", self.user_id) if self.user_id is not None else ("anonymous_id", self.anonymous_id)
+        return bool(read(ChatSession, f"id = %s AND deleted_at IS NULL AND {owner} = %s", session_id, owner_id))
 
     def sessions(self) -> QuerySet[ChatSession]:
         """The caller's own sessions, without the deleted ones."""

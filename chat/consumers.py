@@ -211,7 +211,7 @@ def _owner(scope: Any, session_id: UUID) -> Caller:
 
 
 def _own(caller: Caller, session_id: UUID) -> None:
-    if not caller.sessions().filter(id=session_id).exists():
+    if not caller.owns(session_id):
         raise NotFound
 
 

@@ -222,7 +222,7 @@ class EventStreamConsumer(LongResponseConsumer):
             data = {**data, "reset": True}
             metrics.resets.add()
         frame = sse.encode_frame("snapshot", encode_data(data), seq)
-        viewer.start_at(seq, read_log=True)
+        viewer.start_at(seq, read_log=reset)  # the first one was read after the viewer had joined
         self.sent_bytes += len(frame)
         await self.send_body(frame, more_body=True)
 

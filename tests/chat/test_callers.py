@@ -156,10 +156,11 @@ def test_a_second_visit_on_a_day_writes_nothing(browser: Browser, django_assert_
 def test_logging_in_takes_the_browsers_chats_along(browser: Browser, ada: User) -> None:
     before = browser.opens_the_page().caller()
     mine = ChatSession.objects.create(anonymous_id=before.anonymous_id)
-    ChatSession.objects.create(anonymous_id=uuid4())
+    others = ChatSession.objects.create(anonymous_id=uuid4())
     after = browser.logs_in(ada).caller()
     assert list(after.sessions()) == [mine]
     assert not before.sessions().exists()
+    assert (after.owns(mine.id), before.owns(mine.id), after.owns(others.id)) == (True, False, False)
     assert "anonymous_id" not in browser.client.session
 
 
@@ -265,14 +266,17 @@ def test_callers_see_their_own_chats_only(ada: User) -> None:
     anonymous = Caller(None, browser_id, "session", session_key="x")
     of_user = ChatSession.objects.create(user=ada)
     of_browser = ChatSession.objects.create(anonymous_id=browser_id)
-    ChatSession.objects.create()  # nobody's
-    for caller, own in ((user, {of_user}), (anonymous, {of_browser}), (staff, set())):
+    nobodys = ChatSession.objects.create()
+    nobody = Caller(None, None, "session", session_key="x")
+    for caller, own in ((user, {of_user}), (anonymous, {of_browser}), (staff, set()), (nobody, set())):
         assert set(caller.sessions()) == own
+        assert {each for each in (of_user, of_browser, nobodys) if caller.owns(each.id)} == own
 
 
 def test_deleted_chats_are_nobodys(ada: User) -> None:
     caller = Caller(ada.pk, None, "key", api_key_id=1)
-    ChatSession.objects.create(user=ada, deleted_at=timezone.now())
+    gone = ChatSession.objects.create(user=ada, deleted_at=timezone.now())
+    assert not caller.owns(gone.id)
     assert not caller.sessions().exists()
 
 
