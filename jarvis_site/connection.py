@@ -138,11 +138,13 @@ class Connection(HTTPChannel):
         self.burst += 1
         transport = self.transport
         if not (transport.dataBuffer or transport._tempDataBuffer or transport.disconnecting):
-            taken = transport.writeSomeData(data)
-            if isinstance(taken, int):
-                if taken == len(data):
-                    return
-                data = data[taken:]
+            try:
+                taken = transport.socket.send(data)
+            except OSError:  # it is full, or broken: then the transport meets the same, and knows what to do
+                taken = 0
+            if taken == len(data):
+                return
+            data = data[taken:]
         transport.write(data)
 
     def pauseProducing(self) -> None:
