@@ -142,6 +142,12 @@ class Stream(models.Model):
     def __str__(self) -> str:
         return str(self.id)
 
+    def let_go(self) -> None:
+        """Keeps no session and no messages in memory: a stream is there for minutes, and a prompt may be long."""
+        for field in self._meta.concrete_fields:
+            if isinstance(field, models.ForeignKey) and field.is_cached(self):
+                field.delete_cached_value(self)
+
 
 class IdempotencyKey(models.Model):
     """A key claimed together with its prompt: the same key again gets the same stream."""

@@ -191,10 +191,9 @@ class Registry:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         ended = self.streams.pop(UUID(task.get_name()))
-        ended.ended.set()
         for running in self.streams.values():
             if running.session_id == ended.session_id:
-                running.news.set()
+                running.look_again()
         if not task.cancelled() and (error := task.exception()):
             logger.error("stream_task_failed", stream_id=task.get_name(), exc_info=error)
 

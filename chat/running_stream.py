@@ -41,14 +41,13 @@ class RunningStream:
         """`wait_seconds`: how long the streams before it have to end by themselves; None for as long as they take."""
         self.stream = accepted.stream
         self.session_id: UUID = accepted.stream.session_id
-        self.ended = asyncio.Event()
-        self.news = asyncio.Event()
         self._bus = bus
         self._accepted = accepted
         self._stop_reason: EndReason | None = None
         self._speaks = self._trouble = False
         self._ending = False
         self._reading: asyncio.Task[Finish] | None = None
+        self._news: asyncio.Event | None = None  # while it waits for its turn
         self._loop = asyncio.get_running_loop()
         self._started = self._loop.time()
         self._gives_up_waiting = None if wait_seconds is None else self._started + wait_seconds
@@ -68,10 +67,15 @@ class RunningStream:
         self._stop_reason = reason
         shown = "registry_new_stream" if reason is EndReason.INTERRUPTED else reason.value
         logger.info("stream_cancelled", trace=self._trace, reason=shown)
-        self.news.set()
+        self.look_again()
         if self._reading is not None:
             self._reading.cancel()
         return True
+
+    def look_again(self) -> None:
+        """If it waits for its turn, that may have come."""
+        if self._news is not None:
+            self._news.set()
 
     async def run(self, is_here: Callable[[UUID], bool]) -> None:
         """The stream, from its acceptance to its end. `is_here`: whether this process runs the stream of that id."""
@@ -90,7 +94,7 @@ class RunningStream:
 
     def on_event(self, event: Event, frame: bytes) -> None:
         if event.type in wire.TERMINAL:
-            self.news.set()
+            self.look_again()
 
     def on_signal(self, signal: Signal) -> None:
         if signal.name == STOP:
@@ -99,14 +103,14 @@ class RunningStream:
                 self.stop(EndReason(reason))
 
     def on_loss(self) -> None:
-        self.news.set()
+        self.look_again()
 
     # --- its turn ---
 
     async def _begin(self, is_here: Callable[[UUID], bool]) -> bool:
         """Waits until the streams before it have ended; False if it was ended without beginning."""
         while True:
-            self.news.clear()
+            self._news = asyncio.Event()
             if self._stop_reason not in (None, EndReason.INTERRUPTED) and self.stream.rollback_from is None:
                 return await self._end_unbegun()  # else it ends when its turn comes, and does what comes before that
             now = self._loop.time()
@@ -120,7 +124,7 @@ class RunningStream:
                 until = min(until, self._gives_up_waiting)
             try:
                 async with asyncio.timeout_at(until):
-                    await self.news.wait()
+                    await self._news.wait()
             except TimeoutError:
                 pass
 
@@ -150,6 +154,7 @@ class RunningStream:
 
     async def _answer(self) -> None:
         stream = self.stream
+        stream.let_go()
         logger.info("first_event", trace=self._trace, session=str(self.session_id), status="thinking")
         assert stream.message_id is not None
         publisher = BatchingPublisher(

@@ -9,6 +9,7 @@ first ends both.
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from math import inf
 from typing import Any, Literal
 
 from channels.generic.http import AsyncHttpConsumer
@@ -131,7 +132,7 @@ class EventStreamConsumer(LongResponseConsumer):
         """
         self.viewer = viewer
         loop = asyncio.get_running_loop()
-        closes_at = loop.time() + conf.max_connection_seconds
+        closes_at = loop.time() + conf.max_connection_seconds if self.limited else inf
         self.started = True
         await self.send_headers(status=200, headers=SSE_HEADERS)
         await self.send_body(sse.RETRY, more_body=True)  # nothing is on the wire before the first body
@@ -141,11 +142,11 @@ class EventStreamConsumer(LongResponseConsumer):
         if write := extensions.get(WRITE):
             viewer.sink = partial(self._write_at_once, write)
         beat = loop.time() + conf.heartbeat_seconds
-        timer, ends = loop.call_at(beat, viewer.wake), loop.call_at(closes_at, viewer.wake)
+        timer = loop.call_at(min(beat, closes_at), viewer.wake)
         try:
-            while not (self.limited and self._enough(closes_at)):
+            while not self._enough(closes_at):
                 while viewer.signals:
-                    if frame := self.on_signal(viewer.signals.popleft()):
+                    if frame := self.on_signal(viewer.signals.pop(0)):
                         await self.send_body(frame, more_body=False)
                         return
                 if loop.time() >= beat - EARLY_SECONDS:
@@ -154,7 +155,7 @@ class EventStreamConsumer(LongResponseConsumer):
                         break
                     await self._send_ping(viewer)
                     beat = loop.time() + conf.heartbeat_seconds
-                    timer = loop.call_at(beat, viewer.wake)
+                    timer = loop.call_at(min(beat, closes_at), viewer.wake)
                 try:
                     delivered = await viewer.next()
                 except StorageUnavailable:  # what it has been given stays; what comes is read when it can be
@@ -178,7 +179,6 @@ class EventStreamConsumer(LongResponseConsumer):
         finally:
             viewer.sink = None
             timer.cancel()
-            ends.cancel()
         await self.send_body(b"", more_body=False)
 
     async def disconnect(self) -> None:
@@ -187,11 +187,11 @@ class EventStreamConsumer(LongResponseConsumer):
             self.viewer.leave()
 
     def _enough(self, closes_at: float) -> bool:
-        over = (
-            self.sent_bytes >= conf.max_connection_bytes
-            or asyncio.get_running_loop().time() >= closes_at - EARLY_SECONDS
-        )
-        return over or (self.viewer is not None and self.viewer.hub.closing)
+        if not self.limited:
+            return False
+        over = asyncio.get_running_loop().time() >= closes_at - EARLY_SECONDS
+        closing = self.viewer is not None and self.viewer.hub.closing
+        return over or closing or self.sent_bytes >= conf.max_connection_bytes
 
     def _write_at_once(self, write: Callable[[bytes], bool], event: Event, frame: bytes) -> bool:
         """The viewer's `sink`: what this task would do with the event, if that is nothing but writing it."""

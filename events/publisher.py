@@ -66,10 +66,10 @@ class BatchingPublisher:
         self._published = self._others_sent = 0
         self._unsent: Batch | None = None
         self._broken = self._closing = self._last_told = False
-        self._last_line = ""  # until `finish` is called
+        self._last_line = ""  # before `finish`
         self._end_in_doubt: Callable[[], None] = lambda: None  # nobody waits for the end yet
         self._alarm = Alarm(timers)
-        self._sent = asyncio.Event()
+        self._sent: asyncio.Future[None] | None = None  # for who waits in `_until`
         self._logger = logger.bind(request_id=str(stream_id))
         self._task = self._loop.create_task(self._flush())
 
@@ -145,8 +145,7 @@ class BatchingPublisher:
 
     def _take_left(self) -> Batch | None:
         """What could not be stored, and what came after it, as one batch; the same again if asked again."""
-        batch = self._batcher.take(self._loop.time())
-        if batch is not None:
+        if batch := self._batcher.take(self._loop.time()):
             self._batcher.done(self._loop.time())
             self._count(batch, batches=int(self._unsent is None))
             self._unsent = batch if self._unsent is None else self._unsent.followed_by(batch)
@@ -170,7 +169,8 @@ class BatchingPublisher:
             if batch is not None:
                 self._batcher.done(self._loop.time())
             self._others_sent += len(others)
-            self._sent.set()
+            if self._sent is not None and not self._sent.done():
+                self._sent.set_result(None)
 
     @property
     def _text_is_last(self) -> bool:
@@ -246,5 +246,5 @@ class BatchingPublisher:
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         while not (condition() or self._task.done()):
-            self._sent.clear()
-            await self._sent.wait()
+            self._sent = self._loop.create_future()
+            await self._sent

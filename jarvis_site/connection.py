@@ -34,8 +34,7 @@ class Connection(HTTPChannel):
     def __init__(self) -> None:
         super().__init__()
         self.server: Server
-        self.writable = asyncio.Event()  # not set while the transport holds more than 64 KiB, or is gone
-        self.writable.set()
+        self.full: asyncio.Event | None = None  # while the transport holds more than 64 KiB: set when it has room again
         self.burst = 0  # writes, those at once too, since the response's task last let others run
         self.answering = False  # between a whole request and the end of its response
         self.receiving_since: float | None = None
@@ -53,7 +52,7 @@ class Connection(HTTPChannel):
             self.refuse(503, "overloaded", "Too many connections; try again in a moment.", retry_after_seconds=2)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self.writable.set()
+        self._has_room()
         super().connectionLost(reason)
         self.server.connection_closed(self)
 
@@ -148,12 +147,18 @@ class Connection(HTTPChannel):
         transport.write(data)
 
     def pauseProducing(self) -> None:
-        self.writable.clear()
+        if self.full is None:
+            self.full = asyncio.Event()
         super().pauseProducing()
 
     def resumeProducing(self) -> None:
-        self.writable.set()
+        self._has_room()
         super().resumeProducing()
+
+    def _has_room(self) -> None:
+        if self.full is not None:
+            self.full.set()
+            self.full = None
 
     # --- refusing
 

@@ -5,6 +5,7 @@ from io import BytesIO
 from typing import Any
 
 from daphne.http_protocol import HTTPFactory, WebRequest
+from twisted.web.http_headers import Headers
 
 from jarvis_site.asgi.errors import error_body, error_headers
 from jarvis_site.connection import Connection
@@ -38,9 +39,10 @@ class Request(WebRequest):
         self.requestHeaders.removeHeader(b"upgrade")
         self.requestHeaders.removeHeader(b"daphne-root-path")
         super().process()
+        self.requestHeaders: Headers = Headers()  # the application has what there were, and a stream would keep them
         if self.content is not None and not self.content.closed:
             self.content.seek(0)
-            self.content.truncate()  # the application has it; a stream would keep it for its whole life
+            self.content.truncate()  # as well
 
     def write_body(self, data: bytes) -> None:
         if self.startedWriting and self.chunked:
@@ -51,7 +53,7 @@ class Request(WebRequest):
 
     def write_at_once(self, data: bytes) -> bool:
         """A part of a body that is being sent in chunks; False, and nothing is written, if that would have to wait."""
-        if self.is_over or not (self.startedWriting and self.chunked and self.channel.writable.is_set()):
+        if self.is_over or not (self.startedWriting and self.chunked and self.channel.full is None):
             return False
         self.write_body(data)
         return True

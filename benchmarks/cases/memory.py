@@ -8,7 +8,7 @@ from benchmarks.client import TokenStream, open_stream
 from benchmarks.jarvis import Jarvis, JarvisUvicorn
 from benchmarks.measurement import LEAD_SECONDS, warm_up
 from benchmarks.report import Goal, Options, Report, Row
-from benchmarks.schedule import Schedule
+from benchmarks.schedule import Schedule, spread
 from benchmarks.servers import FastAPI, Server
 
 SERVERS: tuple[type[Server], ...] = (FastAPI, Jarvis, JarvisUvicorn)
@@ -45,10 +45,9 @@ async def _streams_kib(kind: type[Server], count: int) -> float:
         await warm_up(server)
         channels = await server.channels(count)
         at = time.monotonic() + LEAD_SECONDS + count / server.starts_per_second
-        schedule = Schedule(at, 1000, 1.0)
-        return await _growth_kib(
-            server, [TokenStream(server.stream_request(channel, schedule), schedule) for channel in channels]
-        )
+        # Not in step: what a burst of all needs for a moment stays with the process.
+        pairs = zip(channels, spread(at, count, 1000, 1.0), strict=True)
+        return await _growth_kib(server, [TokenStream(server.stream_request(*pair), pair[1]) for pair in pairs])
 
 
 async def _growth_kib(server: Server, readers: list[TokenStream]) -> float:

@@ -70,8 +70,7 @@ class Conversation:
     async def end_of(self, accepted: Accepted) -> str:
         """The reason, or the code of the error, once the viewer and this process know of it."""
         await self.until(lambda history: history.end_of(accepted.stream.id))
-        if running := registry.current().streams.get(accepted.stream.id):
-            await running.ended.wait()
+        await ended(accepted)
         return self.history.end_of(accepted.stream.id)
 
     async def stored(self, accepted: Accepted) -> Stream:
@@ -96,6 +95,11 @@ class Conversation:
 
 def running(accepted: Accepted) -> RunningStream:
     return registry.current().streams[accepted.stream.id]
+
+
+async def ended(accepted: Accepted) -> None:
+    """Nobody here runs it any more."""
+    await until(lambda: accepted.stream.id not in registry.current().streams)
 
 
 async def until(condition: Callable[[], object], timeout: float = 10) -> None:

@@ -21,7 +21,7 @@ from events import bus
 from events.exceptions import StorageUnavailable
 from events.log_transaction import Entry, LogTransaction
 from tests.chat.conftest import Logs
-from tests.chat.conversation import FOREVER, SHORT, SILENT, Conversation, busy_storage, running, until
+from tests.chat.conversation import FOREVER, SHORT, SILENT, Conversation, busy_storage, ended, until
 
 HERE = leases._host()
 NOBODY = 2**22 + 1  # above what Linux gives out
@@ -164,10 +164,10 @@ async def test_a_writer_that_was_declared_dead_is_refused(talk: Conversation) ->
     """It slept, another ended its stream, and it wakes: not one event of it is seen any more."""
     accepted = await talk.ask_and_hear()
     lost = Outcome(EndReason.WORKER_LOST)
-    ended = await bus.current().transaction(partial(turns.end, stream_id=accepted.stream.id, outcome=lost, force=True))
-    assert ended is not None
+    last = await bus.current().transaction(partial(turns.end, stream_id=accepted.stream.id, outcome=lost, force=True))
+    assert last is not None
     head = len(talk.history)
-    await running(accepted).ended.wait()
+    await ended(accepted)
     assert await talk.end_of(accepted) == "worker_lost"
     assert [seen.type for seen in talk.history[head:]] in ([], ["chat.error"])
     assert await say(accepted, "too late") is None

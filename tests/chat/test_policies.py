@@ -14,7 +14,7 @@ from chat.stream_state import EndReason
 from chat.threads import in_thread
 from chat.turns import Accepted
 from tests.chat.conftest import Logs
-from tests.chat.conversation import FOREVER, SHORT, SILENT, Conversation, busy_storage, running, until
+from tests.chat.conversation import FOREVER, SHORT, SILENT, Conversation, busy_storage, ended, running, until
 from tests.history import TERMINAL
 
 POLICIES = ["interrupt", "reject", "enqueue", "rollback"]
@@ -142,7 +142,7 @@ async def test_a_rollback_removes_waiting_prompts_and_prompts_that_never_began(t
 
 async def test_a_rollback_keeps_an_answer_that_was_complete_when_it_came(talk: Conversation) -> None:
     first = await talk.ask("scripted:?tokens=3&rate=0")
-    await running(first).ended.wait()
+    await ended(first)
     await talk.end_of(await talk.ask(if_busy="rollback"))
     assert len(await talk.messages()) == 4
     assert "removed" not in talk.history.kinds()
