@@ -28,7 +28,7 @@ _STORE_AGAIN_SECONDS = 1.0
 
 
 async def end_answer(bus: EventBus, stream: Stream, publisher: BatchingPublisher, outcome: Outcome) -> None:
-    """Sends the last text and stores the end; if the storage is away, tells the viewers now and stores it later."""
+    """Stores the last text and the end; if the storage is away, tells the viewers now and stores them later."""
     natural = outcome.reason in (EndReason.COMPLETED, EndReason.LENGTH)
     line = "flush_on_end" if natural else "flush_on_cleanup"
 

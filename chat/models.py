@@ -143,7 +143,7 @@ class Stream(models.Model):
         return str(self.id)
 
     def let_go(self) -> None:
-        """Keeps no session and no messages in memory: a stream is there for minutes, and a prompt may be long."""
+        """Keeps its session and messages in memory no longer, if they are."""
         for field in self._meta.concrete_fields:
             if isinstance(field, models.ForeignKey) and field.is_cached(self):
                 field.delete_cached_value(self)

@@ -37,7 +37,10 @@ def insert(*new: Model) -> None:
 
 
 def update(changed: Model, *attributes: str) -> None:
-    """These attributes (`attname`: `lease_id`, not `lease`) of the row with the object's id. Sends no signals."""
+    """These attributes (`attname`: `lease_id`, not `lease`) of the row with the object's id, if there is one.
+
+    Sends no signals.
+    """
     fields = {field.attname: (column, field) for column, field in _columns(type(changed)).items()}
     written = [fields[attribute] for attribute in attributes]
     values = [_value(changed, field, add=False) for _, field in written]

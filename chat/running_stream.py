@@ -154,7 +154,8 @@ class RunningStream:
 
     async def _answer(self) -> None:
         stream = self.stream
-        stream.let_go()
+        for each in (stream, self._accepted.stream, *self._accepted.before):  # for minutes, and prompts may be long
+            each.let_go()
         logger.info("first_event", trace=self._trace, session=str(self.session_id), status="thinking")
         assert stream.message_id is not None
         publisher = BatchingPublisher(

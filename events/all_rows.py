@@ -13,9 +13,12 @@ from django.db import connection
 ROWS_PER_STATEMENT = 3_000  # SQLite takes 32,766 parameters: of ten columns, at most
 
 
-def values(rows: Sequence[Sequence[Any]]) -> tuple[str, list[Any]]:
-    """`(%s, …), (%s, …), …` and its parameters. At most ROWS_PER_STATEMENT rows, all of one length, not none."""
-    row = f"({', '.join(['%s'] * len(rows[0]))})"
+def values(rows: Sequence[Sequence[Any]], row: str = "") -> tuple[str, list[Any]]:
+    """`(%s, …), (%s, …), …` and its parameters. At most ROWS_PER_STATEMENT rows, all of one length, not none.
+
+    `row`: another than `(%s, …)`, with types say.
+    """
+    row = row or f"({', '.join(['%s'] * len(rows[0]))})"
     return ", ".join([row] * len(rows)), [value for row in rows for value in row]
 
 

@@ -17,7 +17,7 @@ from events.deadline import Deadline
 from events.exceptions import BusClosed, StorageUnavailable
 from events.log_reading import Page, read_heads, read_page
 from events.log_threads import LogThreads
-from events.log_transaction import Append, Entry, LogTransaction
+from events.log_transaction import Along, Append, Entry, LogTransaction
 from events.log_writer import LogWriter
 from events.log_writing import PASSING, Committed, Job
 
@@ -46,15 +46,15 @@ class EventLog:
         entries: Sequence[Entry],
         turn: int | None = None,
         on_doubt: Callable[[], None] | None = None,
-        work: Callable[[LogTransaction], Any] | None = None,
+        along: Along | None = None,
     ) -> int | None:
         """The seq of the last entry, or None: refused, the turn is not the session's current one.
 
         Raises StorageUnavailable after `EVENTS_STORAGE_TIMEOUT_SECONDS`. Nothing of it is written then, unless it is
         being written at that moment. Who would write it again gives `on_doubt`, which is called (once) instead: this
-        goes on waiting until it is known. `work` is done in the same transaction, if the append is not refused.
+        goes on waiting until it is known.
         """
-        last: int | None = await self._submit(Append(session_id, entries, turn), work, on_doubt)
+        last: int | None = await self._submit(on_doubt, append=Append(session_id, entries, turn), along=along)
         return last
 
     async def transaction(
@@ -71,7 +71,7 @@ class EventLog:
         Anything it raises undoes it, and it alone, and is raised here; StorageUnavailable and
         `on_doubt` as in `append`. It may run more than once.
         """
-        result: T = await self._submit(None, work, on_doubt, gives_way)
+        result: T = await self._submit(on_doubt, work=work, gives_way=gives_way)
         return result
 
     async def read(self, session_id: UUID, after: int) -> Page:
@@ -91,16 +91,10 @@ class EventLog:
 
     # --- inside ---
 
-    def _submit(
-        self,
-        append: Append | None,
-        work: Callable[[LogTransaction], Any] | None,
-        on_doubt: Callable[[], None] | None,
-        gives_way: bool = False,
-    ) -> asyncio.Future[Any]:
+    def _submit(self, on_doubt: Callable[[], None] | None, **job: Any) -> asyncio.Future[Any]:
         future: asyncio.Future[Any] = self._loop.create_future()
         deadline = self._loop.time() + conf.storage_timeout_seconds
-        self._writer.submit(Job(deadline, future, append, work, on_doubt=on_doubt, gives_way=gives_way))
+        self._writer.submit(Job(deadline, future, on_doubt=on_doubt, **job))
         return future
 
     async def _read(self, function: Callable[..., T], *arguments: Any) -> T:

@@ -6,6 +6,7 @@ compares their cursors with the heads of the log, in one query. It lives through
 
 import asyncio
 import random
+import time
 from collections.abc import Callable, Collection
 from typing import Any, Protocol
 from uuid import UUID
@@ -13,6 +14,7 @@ from uuid import UUID
 import structlog
 from channels.layers import get_channel_layer
 
+from events.burst import Burst
 from events.conf import conf
 from events.core import sse
 from events.core.event import Event
@@ -29,7 +31,6 @@ CHECK_SECONDS = 1.0
 # meanwhile needs no help: a gap shows itself.
 ON_THE_WAY_SECONDS = 0.5
 _REPAIRS = 2  # reads at a time for viewers that missed something: all have, at once; the other readers are for the rest
-_BURST = 100  # events and signals handed over before others get their turn, some 3 ms
 _MESSAGE_BYTES = 500  # of an announcement, beside its data
 
 
@@ -77,7 +78,7 @@ class Hub:
     async def join(self, listener: Listener) -> None:
         """From its return on, the listener is told; what happened before is in the log. Leave it again, always.
 
-        Raises TooManyViewers. A layer that is away does not fail it: the check serves the listener meanwhile.
+        Raises TooManyViewers. As long as the layer is away, or has not heard of it, the check serves the listener.
         """
         if listener.cursor_seq is not None:
             if self.viewers >= conf.max_viewers:
@@ -162,7 +163,7 @@ class Hub:
                     logger.exception("announcements_failed")
 
     async def _receive(self) -> None:
-        burst = 0
+        burst = Burst()
         while True:
             try:
                 if not self.membership.channel:
@@ -176,13 +177,13 @@ class Hub:
                 await asyncio.sleep(random.uniform(0.2, 1.0))  # noqa: S311  (all processes met the same error)
                 continue
             for message in messages:
+                begun = time.monotonic()
                 try:
-                    burst += 1 + self._hand_over(message)
+                    self._hand_over(message)
                 except Exception:  # one message must not make the whole process deaf
                     logger.exception("layer_message_failed")
-                if burst > _BURST:  # `receive` waits only if there is no message
-                    burst = 0
-                    await asyncio.sleep(0)
+                if burst.is_over(time.monotonic() - begun):  # `receive` waits only if there is no message
+                    await burst.give_way()
 
     def _look_for_overflows(self) -> None:
         overflows = getattr(self.layer, "overflows", None)
@@ -191,22 +192,20 @@ class Hub:
             logger.warning("layer_overflow", total=self._overflows)
             self._lose(list(self.listeners))
 
-    def _hand_over(self, message: dict[str, Any]) -> int:
-        """How many were told."""
+    def _hand_over(self, message: dict[str, Any]) -> None:
         parsed = parse(message)
         if parsed is None:
             logger.warning("layer_message_unknown")
-            return 0
+            return
         session_hex, news = parsed
         listeners = self._by_hex.get(session_hex)
         if not listeners:
-            return 0
+            return
         if isinstance(news, Event):
             frame = sse.encode(news)  # once a process, not once a viewer
             _tell_each(listeners, lambda listener: listener.on_event(news, frame))
         else:
             _tell_each(listeners, lambda listener: listener.on_signal(news))
-        return len(listeners)
 
     def _lose(self, session_ids: list[UUID]) -> None:
         for session_id in session_ids:

@@ -166,8 +166,19 @@ class LogTransaction:
                     cursor.execute(f"INSERT INTO {columns} VALUES {marks}", parameters)  # noqa: S608
 
 
+class Along(NamedTuple):
+    """What goes along with an append, in its transaction, if that is not refused.
+
+    `work` is done once a commit, with the `item` of each append that brings it: hundreds of statements, one for each,
+    would hold up everybody's text.
+    """
+
+    work: Callable[[LogTransaction, Sequence[Any]], object]
+    item: Any
+
+
 class First(NamedTuple):
-    """What goes with a stream's first text: `entries` before it, `work` in the same transaction."""
+    """What goes with a stream's first text: `entries` before it, and what goes along."""
 
     entries: Sequence[Entry]
-    work: Callable[[LogTransaction], object]
+    along: Along

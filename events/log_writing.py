@@ -17,7 +17,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 from events.commit_outcome import OutcomeUnknown, transaction_id
 from events.core.event import Event
 from events.exceptions import StorageUnavailable
-from events.log_transaction import Append, LogTransaction
+from events.log_transaction import Along, Append, LogTransaction
 
 logger = structlog.get_logger(__name__)
 
@@ -31,12 +31,13 @@ STUCK_MILLISECONDS = 4_000
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """One append, one unit of work, or an append and then its work; and who waits for it until when (loop's clock)."""
+    """One append, or one unit of work; and who waits for it until when (loop's clock)."""
 
     deadline: float
     future: asyncio.Future[Any]
     append: Append | None = None
     work: Callable[[LogTransaction], Any] | None = None
+    along: Along | None = None  # with the append
     result: Any = None
     error: Exception | None = None
     on_doubt: Callable[[], None] | None = None
@@ -114,10 +115,13 @@ def _do(jobs: Sequence[Job]) -> Committed:
 
 def _append(log: LogTransaction, jobs: list[Job]) -> None:
     lasts = log.append_all([job.append for job in jobs if job.append is not None]) if jobs else []
+    together: dict[Callable[..., object], list[Any]] = {}
     for job, last in zip(jobs, lasts, strict=True):
         job.result = last
-        if last is not None and job.work is not None:
-            job.work(log)
+        if last is not None and job.along is not None:
+            together.setdefault(job.along.work, []).append(job.along.item)
+    for work, items in together.items():
+        work(log, items)
 
 
 def _work(log: LogTransaction, job: Job) -> None:

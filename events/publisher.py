@@ -53,8 +53,7 @@ class BatchingPublisher:
         self.batches = self.tokens = self.text_bytes = 0
         self._log = log
         self._session_id, self._stream_id, self._turn = session_id, stream_id, turn
-        self._text_type = text_type
-        self._encode = encode
+        self._text_type, self._encode = text_type, encode
         self._before_first: Callable[[], First] | None = before_first
         self._first: First | None = None
         self._on_trouble = on_trouble
@@ -65,11 +64,11 @@ class BatchingPublisher:
         self._others: list[Entry] = []
         self._published = self._others_sent = 0
         self._unsent: Batch | None = None
-        self._broken = self._closing = self._last_told = False
+        self._broken = self._closing = self._cut_off = self._last_told = False
         self._last_line = ""  # before `finish`
         self._end_in_doubt: Callable[[], None] = lambda: None  # nobody waits for the end yet
-        self._alarm = Alarm(timers)
         self._sent: asyncio.Future[None] | None = None  # for who waits in `_until`
+        self._alarm = Alarm(timers)
         self._logger = logger.bind(request_id=str(stream_id))
         self._task = self._loop.create_task(self._flush())
 
@@ -102,12 +101,11 @@ class BatchingPublisher:
         await self._until(lambda: self._others_sent >= mine)
 
     async def finish(self, line: str, work: Last[T], on_doubt: Callable[[], None]) -> T:
-        """`work` stores the stream's end, and before it, as entries, what waits or could not be stored.
+        """`work` stores the stream's end, and before it, as entries, what waits or could not be stored. None: nothing.
 
         The end gives way: many at once must hold up nobody's text. Where many wait, the last text goes ahead of its
         end. `line` names the last flush in the log (`flush_on_end`, `flush_on_cleanup`), once. Raises what the
-        transaction raises; may then be called again. `on_doubt`: see `EventLog.append`; about the end, or a batch
-        before it.
+        transaction raises; may then be called again. `on_doubt`: see `EventLog.append`, of the end or a batch before.
         """
         self._end_in_doubt, self._last_line = on_doubt, line
         self._close()
@@ -119,17 +117,18 @@ class BatchingPublisher:
             if left is None:
                 return work(log, [])
             if self._first is not None:
-                self._first.work(log)
+                self._first.along.work(log, [self._first.along.item])
             return work(log, self._text_entries(left))
 
         result = await self._log.transaction(last_work, on_doubt, gives_way=True)
-        if left is not None:
+        if left is not None and result is not None:
             metrics.flushed(left, metrics.END)
         self._logger.info("cleanup_buffer")
         return result
 
     async def aclose(self) -> None:
-        """Ends the flushing; a flush in flight is waited for. What waits is stored by `finish` only. Idempotent."""
+        """Ends the flushing; one in flight is waited for. What waits is stored if `finish` was cut off. Idempotent."""
+        self._cut_off = True
         self._close()
         await asyncio.wait([self._task])  # not `await self._task`: cancelling that would cancel the flush in flight
 
@@ -174,8 +173,9 @@ class BatchingPublisher:
 
     @property
     def _text_is_last(self) -> bool:
-        """Whether there is a last text that should not wait for the end's turn."""
-        return bool(self._last_line) and self._batcher.pending_tokens > 0 and self._log.holds_up_ends
+        """Whether there is a last text that should not wait for the end's turn, or cannot."""
+        waits = bool(self._last_line and self._batcher.pending_tokens)
+        return waits and (self._cut_off or self._log.holds_up_ends)
 
     def _tell_last(self) -> None:
         if not self._last_told:
@@ -198,10 +198,9 @@ class BatchingPublisher:
         try:
             stored = await self._store(batch, others)
         except Exception as error:
-            if not isinstance(error, StorageUnavailable):
-                if not isinstance(error, BusClosed):
-                    self._logger.exception("flush_failed")
-                error = StorageUnavailable(repr(error))
+            if not isinstance(error, (StorageUnavailable, BusClosed)):
+                self._logger.exception("flush_failed")
+            error = error if isinstance(error, StorageUnavailable) else StorageUnavailable(repr(error))
             stored, trouble, self._unsent = False, error, batch
         if batch is not None and (stored or trouble):  # what failed is stored with the end
             self._count(batch)
@@ -218,8 +217,8 @@ class BatchingPublisher:
         if batch is None:
             return await self._log.append(self._session_id, others, self._turn, self._doubt) is not None
         entries = [*self._text_entries(batch), *others]
-        work = None if self._first is None else self._first.work
-        if await self._log.append(self._session_id, entries, self._turn, self._doubt, work) is None:
+        along = None if self._first is None else self._first.along
+        if await self._log.append(self._session_id, entries, self._turn, self._doubt, along) is None:
             return False
         self._first = None
         return True
@@ -246,5 +245,6 @@ class BatchingPublisher:
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         while not (condition() or self._task.done()):
+            assert self._sent is None or self._sent.done(), "for one task"
             self._sent = self._loop.create_future()
             await self._sent

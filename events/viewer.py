@@ -72,7 +72,7 @@ class Viewer:
         self.wake()
 
     def start_at(self, seq: int, *, read_log: bool) -> None:
-        """Moves the cursor: a snapshot was given, or (`read_log` false) what comes after `seq` has come by the hub.
+        """Moves the cursor. `read_log` false: what comes after `seq` has come by the hub since the viewer joined.
 
         Unless some of that was lost meanwhile: then the log is read all the same.
         """

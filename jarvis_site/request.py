@@ -39,10 +39,11 @@ class Request(WebRequest):
         self.requestHeaders.removeHeader(b"upgrade")
         self.requestHeaders.removeHeader(b"daphne-root-path")
         super().process()
-        self.requestHeaders: Headers = Headers()  # the application has what there were, and a stream would keep them
+        # The application has headers and body; a stream would keep them here for its whole life.
+        self.requestHeaders: Headers = Headers()
         if self.content is not None and not self.content.closed:
             self.content.seek(0)
-            self.content.truncate()  # as well
+            self.content.truncate()
 
     def write_body(self, data: bytes) -> None:
         if self.startedWriting and self.chunked:

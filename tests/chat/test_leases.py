@@ -50,7 +50,7 @@ async def say(accepted: Accepted, text: str) -> int | None:
     encode = wire.token_encoder(stream.id, stream.message_id)
     first = turns.first_token(stream, 0.1)
     entries = [*first.entries, Entry(wire.TOKEN, encode(text), stream.id)]
-    return await bus.current().log.append(stream.session_id, entries, stream.turn, work=first.work)
+    return await bus.current().log.append(stream.session_id, entries, stream.turn, along=first.along)
 
 
 async def leases_left() -> list[UUID]:

@@ -56,6 +56,15 @@ async def test_counts_and_times_are_stored_and_told(talk: Conversation) -> None:
     assert told["first_token_seconds"] == stored.first_token_seconds > 0  # type: ignore[operator]
 
 
+async def test_a_running_stream_holds_neither_its_session_nor_any_message(talk: Conversation) -> None:
+    relations: list[Any] = [Stream._meta.get_field(name) for name in ("session", "prompt", "message")]
+    for accepted in (await talk.ask_and_hear(), await talk.ask_and_hear()):  # one that began at once, one that waited
+        held = [accepted.stream, *accepted.before]
+    held.append(running(accepted).stream)
+    assert len(held) == 3
+    assert not [(each, relation.name) for each in held for relation in relations if relation.is_cached(each)]
+
+
 async def test_a_new_prompt_interrupts_and_what_was_seen_is_kept(talk: Conversation) -> None:
     first = await talk.ask_and_hear()
     second = await talk.ask()

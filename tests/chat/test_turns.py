@@ -47,7 +47,7 @@ async def speak(accepted: Accepted, *texts: str) -> int | None:
     stream = accepted.stream
     first = turns.first_token(stream, 0.1)
     entries = [*first.entries, *(token(accepted, text) for text in texts)]
-    return await bus.current().log.append(stream.session_id, entries, stream.turn, work=first.work)
+    return await bus.current().log.append(stream.session_id, entries, stream.turn, along=first.along)
 
 
 def token(accepted: Accepted, text: str) -> Entry:

@@ -16,7 +16,7 @@ from events import bus as event_bus
 from events.bus import EventBus
 from events.core.event import Event
 from events.exceptions import BusClosed, StorageUnavailable
-from events.log_transaction import Entry, First, LogTransaction
+from events.log_transaction import Along, Entry, First, LogTransaction
 from events.models import StoredEvent
 from events.publisher import BatchingPublisher
 from tests.events.conftest import Reader, until
@@ -208,7 +208,7 @@ class Stream:
             turn,
             text_type="text",
             encode=lambda text: f'"{text}"',
-            before_first=lambda: First([Entry("streaming", "{}", self.id)], self._first),
+            before_first=lambda: First([Entry("streaming", "{}", self.id)], Along(store_groups, self.id.hex)),
             on_trouble=self.troubles.append,
             pace=bus.pace,
             timers=bus.timers,
@@ -222,8 +222,9 @@ class Stream:
 
         return await self.publisher.finish("flush_on_end", work, lambda: None)
 
-    def _first(self, log: LogTransaction) -> None:
-        Group.objects.create(name=self.id.hex)
+
+def store_groups(log: LogTransaction, names: Sequence[str]) -> None:
+    Group.objects.bulk_create([Group(name=name) for name in names])
 
 
 async def test_all_viewers_of_a_stream_read_what_is_stored(no_checks: None, bus: EventBus, session_id: UUID) -> None:

@@ -482,16 +482,43 @@ async def test_a_lost_permission_ends_the_response_at_the_next_heartbeat(
 
 
 async def test_who_comes_without_a_cursor_is_given_a_snapshot_and_what_follows_it(
-    hub: Hub, bus: EventBus, session_id: UUID
+    hub: Hub, bus: EventBus, session_id: UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await bus.log.append(session_id, [entry("1"), entry("2"), entry("3")])
+    """What follows comes from the hub: the snapshot was read after the viewer had joined, the log has nothing new."""
+    await bus.log.append(session_id, [entry("1"), entry("2")])
+    monkeypatch.setattr(bus.log, "read", None)  # it would fail
     consumer = Following(bus, session_id, first="first")
     consumer.snapshot_seq = 2
     connection = Connection(consumer)
+    await connection.has(1, "snapshot")
+    await bus.log.append(session_id, [entry("3")])
     await connection.has(1)
     snapshot, event = connection.frames
     assert (snapshot.event, snapshot.id, json.loads(snapshot.data)) == ("snapshot", "2", {"messages": []})
     assert (event.id, event.data) == ("3", '"3"')
+    connection.leaves()
+    await connection.ended()
+
+
+@pytest.mark.parametrize("is_lost", [False, True], ids=["heard", "missed"])
+async def test_what_happens_while_a_snapshot_is_read_is_in_it_or_follows(
+    hub: Hub, bus: EventBus, session_id: UUID, is_lost: bool
+) -> None:
+    class Snapping(Following):
+        async def snapshot(self) -> tuple[int, dict[str, Any]]:
+            if is_lost:
+                hub._by_hex[session_id.hex] = set()  # what the layer brings meets nobody
+            await bus.log.append(session_id, [entry("1"), entry("2"), entry("3")])
+            assert self.viewer is not None
+            if is_lost:
+                self.viewer.on_loss()
+            else:
+                await until(lambda: self.viewer is not None and self.viewer.queued == 3)
+            return 2, {}
+
+    connection = Connection(Snapping(bus, session_id, first="first"))
+    await connection.has(1)
+    assert [frame.id for frame in connection.frames] == ["2", "3"]
     connection.leaves()
     await connection.ended()
 

@@ -20,7 +20,7 @@ from events.core.event import Event
 from events.event_log import EventLog
 from events.exceptions import BusClosed, StorageUnavailable
 from events.log_reading import PAGE_CHARACTERS, PAGE_EVENTS
-from events.log_transaction import LogTransaction
+from events.log_transaction import Along, LogTransaction
 from events.log_writing import Committed, Job, commit
 from events.models import StoredEvent
 from tests.events.conftest import LockedDatabase, entry, until
@@ -128,6 +128,19 @@ async def test_what_gives_way_is_written_behind_all_else_and_few_at_a_time(
         others = [asyncio.ensure_future(log.append(session_id, [entry()])) for _ in range(2)]
     assert await asyncio.gather(*others, *patient) == list(range(1, 9))
     assert commits == [1, 6, 2]
+
+
+async def test_ends_are_held_up_while_more_give_way_than_go_into_a_commit(log: EventLog, session_id: UUID) -> None:
+    waiting = []
+    held_up = []
+    async with one_commit(log):
+        for _ in range(5):
+            held_up.append(log.holds_up_ends)
+            waiting.append(asyncio.ensure_future(log.transaction(lambda inside: None, gives_way=True)))
+            await asyncio.sleep(0)
+    await asyncio.gather(*waiting)
+    assert held_up == [False, False, False, False, True]
+    assert not log.holds_up_ends
 
 
 async def test_of_many_that_give_way_more_go_at_a_time(log: EventLog, session_id: UUID, commits: list[int]) -> None:
@@ -244,27 +257,31 @@ async def test_a_turn_is_refused_in_the_same_commit_that_ends_it(log: EventLog, 
 async def test_the_work_of_an_append_goes_with_it_and_not_if_it_is_refused(
     log: EventLog, session_id: UUID, commits: list[int]
 ) -> None:
-    def named(name: str) -> Callable[[LogTransaction], object]:
-        return lambda _: Group.objects.create(name=name)
+    done: list[list[str]] = []
+
+    def store(_: LogTransaction, names: Sequence[str]) -> None:
+        done.append(list(names))
+        Group.objects.bulk_create([Group(name=name) for name in names])
 
     await log.transaction(lambda inside: inside.open_turn(session_id, 2))
     async with one_commit(log):
-        late = asyncio.ensure_future(log.append(session_id, [entry()], turn=1, work=named("late")))
-        mine = asyncio.ensure_future(log.append(session_id, [entry(), entry()], turn=2, work=named("mine")))
-        other = asyncio.ensure_future(log.append(uuid4(), [entry()], work=named("other")))
+        late = asyncio.ensure_future(log.append(session_id, [entry()], turn=1, along=Along(store, "late")))
+        mine = asyncio.ensure_future(log.append(session_id, [entry(), entry()], turn=2, along=Along(store, "mine")))
+        other = asyncio.ensure_future(log.append(uuid4(), [entry()], along=Along(store, "other")))
     assert (await late, await mine, await other) == (None, 2, 1)
     assert commits[-1] == 3
     names = await log.transaction(lambda _: list(Group.objects.order_by("name").values_list("name", flat=True)))
     assert names == ["mine", "other"]
+    assert done == [["mine", "other"]]  # once, for both
 
 
 async def test_work_that_fails_undoes_its_own_append_and_no_other(log: EventLog, session_id: UUID) -> None:
-    def refuse(_: LogTransaction) -> None:
+    def refuse(_: LogTransaction, items: Sequence[None]) -> None:
         raise Refused
 
     async with one_commit(log):
         fine = asyncio.ensure_future(log.append(uuid4(), [entry()]))
-        refused = asyncio.ensure_future(log.append(session_id, [entry()], work=refuse))
+        refused = asyncio.ensure_future(log.append(session_id, [entry()], along=Along(refuse, None)))
     assert await fine == 1
     with pytest.raises(Refused):
         await refused

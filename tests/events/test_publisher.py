@@ -13,12 +13,13 @@ import structlog
 from pytest_django import Settings
 from structlog.testing import LogCapture
 
+from events import metrics
 from events import publisher as publisher_module
 from events.alarm import Timers
 from events.core.pace import Pace
 from events.event_log import EventLog
 from events.exceptions import StorageUnavailable
-from events.log_transaction import Entry, First, LogTransaction
+from events.log_transaction import Along, Entry, First, LogTransaction
 from events.publisher import BatchingPublisher
 
 pytestmark = pytest.mark.looptime
@@ -56,12 +57,12 @@ class ScriptedLog:
         entries: Sequence[Entry],
         turn: int | None,
         on_doubt: Callable[[], None],
-        work: Callable[[LogTransaction], Any] | None = None,
+        along: Along | None = None,
     ) -> int | None:
         def append(log: LogTransaction) -> int | None:
             last = log.append(session_id, *entries, turn=turn)
-            if last is not None and work is not None:
-                work(log)
+            if last is not None and along is not None:
+                along.work(log, [along.item])
             return last
 
         return await self.transaction(append, on_doubt)
@@ -111,7 +112,7 @@ class Stream:
         self.pace = Pace(INTERVAL, 0.2)
         self.troubles: list[StorageUnavailable | None] = []
         self.firsts: list[float] = []
-        self.works: list[LogTransaction] = []  # in which the work that goes with the first text was done
+        self.works: list[UUID] = []  # whose first text's work was done
         self.publisher = BatchingPublisher(
             cast(EventLog, log),
             uuid4(),
@@ -149,7 +150,7 @@ class Stream:
 
     def _before_first(self) -> First:
         self.firsts.append(asyncio.get_running_loop().time())
-        return First([Entry("streaming", "")], self.works.append)
+        return First([Entry("streaming", "")], Along(lambda log, items: self.works.extend(items), self.id))
 
 
 @pytest.fixture
@@ -393,6 +394,20 @@ async def test_cancelling_the_end_does_not_cancel_a_flush(log: ScriptedLog) -> N
     assert stream.publisher.tokens == 2
 
 
+async def test_an_end_that_was_cut_off_leaves_no_text_behind(log: ScriptedLog) -> None:
+    """Who drains has no more time for the end; the text is stored, and whoever ends the stream finds it."""
+    log.seconds = 1
+    stream = Stream(log)
+    await stream.write("abc", 0.01)
+    finishing = asyncio.ensure_future(stream.finish())
+    await asyncio.sleep(0.1)
+    finishing.cancel()
+    await asyncio.wait([finishing])
+    await stream.publisher.aclose()
+    assert log.text == "abc"
+    assert types(log) == ["streaming", "text", "text"]
+
+
 async def test_who_closes_waits_for_the_flush_in_flight_even_if_it_is_cancelled(log: ScriptedLog) -> None:
     log.seconds = 1.0
     stream = Stream(log)
@@ -499,6 +514,18 @@ async def test_a_refused_turn_is_told_once_and_nothing_is_sent_any_more(log: Scr
     assert stream.troubles == [None]
     assert await stream.finish() is None
     assert log.text == "ab"
+
+
+async def test_text_that_another_has_ended_the_stream_before_is_not_counted(
+    log: ScriptedLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[str] = []
+    monkeypatch.setattr(metrics, "flushed", lambda batch, cause: counted.append(batch.text))
+    stream = Stream(log)
+    await stream.write("ab", 0.001)
+    log.turn = 2
+    assert await stream.finish() is None
+    assert (counted, log.text) == (["a"], "a")
 
 
 async def test_with_the_first_text_goes_its_work_once_and_not_if_the_turn_is_refused(log: ScriptedLog) -> None:
