@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import random
+import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -490,10 +491,13 @@ async def test_viewers_that_all_missed_something_read_a_few_at_a_time_and_hold_u
 
 async def test_others_get_their_turn_while_many_messages_come(no_checks: None, bus: EventBus, session_id: UUID) -> None:
     class Counting(Listening):
-        """Notes in which turn of the loop it is told of each event."""
+        """Works for 0.3 ms, and notes in which turn of the loop it is told of each event."""
 
         def on_event(self, event: Event, frame: bytes) -> None:
             told.append(turn)
+            until = time.monotonic() + 0.0003
+            while time.monotonic() < until:
+                pass
 
     turn, told = 0, list[int]()
     listeners = [Counting(session_id) for _ in range(3)]
@@ -503,7 +507,7 @@ async def test_others_get_their_turn_while_many_messages_come(no_checks: None, b
     while len(told) < 1200:
         turn += 1
         await asyncio.sleep(0)
-    assert max(Counter(told).values()) <= 110
+    assert max(Counter(told).values()) <= 200  # 50 ms, if the machine does something else for as long; else 3 ms
     for listener in listeners:
         bus.hub.leave(listener)
 
