@@ -380,15 +380,19 @@ async def test_the_end_waits_for_the_flush_in_flight(log: ScriptedLog) -> None:
     assert log.most_in_flight == 1
 
 
-async def test_cancelling_the_end_does_not_cancel_a_flush(log: ScriptedLog) -> None:
-    log.seconds = 1
-    stream = Stream(log)
-    await stream.write("ab", 0.01)
+async def cut_off_the_end(stream: Stream) -> None:
     finishing = asyncio.ensure_future(stream.finish())
     await asyncio.sleep(0.1)
     finishing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await finishing
+
+
+async def test_cancelling_the_end_does_not_cancel_a_flush(log: ScriptedLog) -> None:
+    log.seconds = 1
+    stream = Stream(log)
+    await stream.write("ab", 0.01)
+    await cut_off_the_end(stream)
     await stream.finish("flush_on_cleanup")
     assert log.text == "ab"
     assert stream.publisher.tokens == 2
@@ -399,10 +403,7 @@ async def test_an_end_that_was_cut_off_leaves_no_text_behind(log: ScriptedLog) -
     log.seconds = 1
     stream = Stream(log)
     await stream.write("abc", 0.01)
-    finishing = asyncio.ensure_future(stream.finish())
-    await asyncio.sleep(0.1)
-    finishing.cancel()
-    await asyncio.wait([finishing])
+    await cut_off_the_end(stream)
     await stream.publisher.aclose()
     assert log.text == "abc"
     assert types(log) == ["streaming", "text", "text"]
