@@ -138,6 +138,45 @@ async def test_a_prompt_on_its_way_is_shown_once_in_whatever_order_it_is_confirm
         assert shown(await fold(modules, *order)) == expected, [event["type"] for event in order]
 
 
+def stream(number: int, first_seq: int) -> tuple[list[Event], list[Event]]:
+    """What the log tells of a stream; and what the page tells itself of its prompt: on its way, accepted."""
+    ids = {"stream_id": f"s{number}", "message_id": f"a{number}"}
+    prompt = {"stream_id": f"s{number}", "message_id": f"p{number}", "role": "user", "text": f"Q{number}"}
+    log: list[Event] = [
+        {"type": "chat.status", "seq": first_seq, "data": {**ids, "status": "thinking"}},
+        {"type": "chat.prompt", "seq": first_seq + 1, "data": prompt},
+        {"type": "chat.token", "seq": first_seq + 2, "data": {**ids, "text": f"A{number}"}},
+        {"type": "chat.end", "seq": first_seq + 3, "data": {**ids, "reason": "completed", "tokens": 1}},
+    ]
+    accepted = {"key": f"k{number}", "prompt_id": f"p{number}", **ids, "seq": first_seq - 1}
+    return log, [
+        {"type": "local.sending", "data": {"key": f"k{number}", "text": f"Q{number}"}},
+        {"type": "local.accepted", "data": accepted},
+    ]
+
+
+@pytest.mark.parametrize("seed", range(60))
+async def test_the_messages_stand_as_the_log_has_them_whatever_is_on_its_way(modules: Page, seed: int) -> None:
+    """Two prompts of this page, the second sent once the first is accepted; another's between, before or after."""
+    chance = random.Random(seed)
+    order = [1, 2]
+    order.insert(chance.randrange(3), 3)
+    first, second, other = (stream(number, 1 + 4 * order.index(number)) for number in (1, 2, 3))
+    log = [event for number in order for event in (first, second, other)[number - 1][0]]
+    before = {id(first[0][0]): [first[1][0]], id(second[0][0]): [first[1][1], second[1][0]]}
+    own = [first[1][0], *chance.sample([first[1][1], second[1][0]], 2), second[1][1]]
+    events: list[Event] = [EMPTY]
+    while log or own:
+        may_log = log and all(event in events for event in before.get(id(log[0]), []))
+        if may_log and (not own or chance.random() < 0.6):
+            events.append(log.pop(0))
+        else:
+            events.append(own.pop(0))
+    assert [text for _, text, _ in shown(await fold(modules, *events))] == [
+        f"{letter}{number}" for number in order for letter in "QA"
+    ]
+
+
 async def test_a_snapshot_that_knows_the_prompt_already_does_not_double_it(modules: Page) -> None:
     told = [
         {"id": "p1", "role": "user", "text": "Q", "state": "completed"},

@@ -50,6 +50,19 @@ export const LOCAL_EVENTS = {
   },
 };
 
+/** Where the next message of the log stands: before what only this page knows of. */
+export function confirmedUntil(messages) {
+  return messages.findLastIndex((message) => !message.local) + 1;
+}
+
+/** The log begins to tell of this stream: what the page knows of it already stands where the log has it. */
+export function placeLocal(state, streamId) {
+  const local = state.messages.filter((message) => message.local && message.stream_id === streamId);
+  if (!local.length) return state;
+  const rest = state.messages.filter((message) => !local.includes(message));
+  return { ...state, messages: rest.toSpliced(confirmedUntil(rest), 0, ...local) };
+}
+
 /** The messages without the local one that this prompt confirms, and that one's element key. */
 export function replaceLocal(state, promptId, text) {
   const local =

@@ -6,7 +6,7 @@
  */
 
 import { endState, isEnded, mayFollow } from "./message_state.js";
-import { LOCAL_EVENTS, replaceLocal, stillLocal } from "./local_events.js";
+import { LOCAL_EVENTS, confirmedUntil, placeLocal, replaceLocal, stillLocal } from "./local_events.js";
 import { changeMessage, findMessage } from "./messages.js";
 
 export const EMPTY = Object.freeze({ seq: null, ready: false, messages: [], title: null, deleted: false });
@@ -43,10 +43,7 @@ const EVENTS = {
   },
 
   "chat.status"(state, { stream_id, message_id, status, position }) {
-    if (!findMessage(state, message_id)) {
-      const answer = { id: message_id, role: "assistant", text: "", state: status, stream_id };
-      state = { ...state, messages: [...state.messages, answer] };
-    }
+    state = withAnswer(placeLocal(state, stream_id), stream_id, message_id, status);
     return changeMessage(state, message_id, (message) =>
       mayFollow(message.state, status) || message.state === status
         ? { ...message, state: status, stream_id, position: status === "queued" ? position : undefined, local: false }
@@ -59,15 +56,12 @@ const EVENTS = {
     const { rest, key } = replaceLocal(state, message_id, text);
     const prompt = { id: message_id, key, role: "user", text, state: "completed", stream_id };
     const answerAt = rest.findIndex((message) => message.role === "assistant" && message.stream_id === stream_id);
-    const at = answerAt === -1 ? rest.length : answerAt;
-    return { ...state, messages: [...rest.slice(0, at), prompt, ...rest.slice(at)] };
+    const at = answerAt === -1 ? confirmedUntil(rest) : answerAt;
+    return { ...state, messages: rest.toSpliced(at, 0, prompt) };
   },
 
   "chat.token"(state, { stream_id, message_id, text }) {
-    if (!findMessage(state, message_id)) {
-      const answer = { id: message_id, role: "assistant", text: "", state: "streaming", stream_id };
-      state = { ...state, messages: [...state.messages, answer] };
-    }
+    state = withAnswer(state, stream_id, message_id, "streaming");
     return changeMessage(state, message_id, (message) => {
       if (isEnded(message.state)) return message;
       const next = mayFollow(message.state, "streaming") ? "streaming" : message.state;
@@ -93,6 +87,12 @@ const EVENTS = {
     return { ...state, title: title ?? state.title, deleted: deleted ?? state.deleted };
   },
 };
+
+function withAnswer(state, streamId, messageId, status) {
+  if (findMessage(state, messageId)) return state;
+  const answer = { id: messageId, role: "assistant", text: "", state: status, stream_id: streamId };
+  return { ...state, messages: state.messages.toSpliced(confirmedUntil(state.messages), 0, answer) };
+}
 
 function end(state, messageId, change) {
   return changeMessage(state, messageId, (message) =>
