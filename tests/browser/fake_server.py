@@ -99,6 +99,16 @@ class FakeServer:
         """The next request of this kind gets this answer; None: it is cut in the middle."""
         self.faults.setdefault(what, []).append(fault)
 
+    def delay(self, what: str, until: asyncio.Event) -> None:
+        """The next request of this kind is not looked at before `until` is set."""
+
+        async def late(request: web.Request) -> web.StreamResponse:
+            self._news.set()
+            await until.wait()
+            return await request.match_info.handler(request)
+
+        self.fail(what, late)
+
     def new_chat(self, title: str = "A chat") -> FakeChat:
         chat = FakeChat(title, self._news.set)
         self.chats[chat.id] = chat

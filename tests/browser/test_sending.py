@@ -85,6 +85,80 @@ async def test_a_busy_server_is_asked_again(fake: FakeServer, open_page: OpenPag
     await expect(chat.texts).to_have_text("You said: Hello")
 
 
+async def test_prompts_arrive_in_the_order_in_which_they_were_sent(fake: FakeServer, open_page: OpenPage) -> None:
+    chat = ChatPage(await open_page(fake.url))
+    may_pass = asyncio.Event()
+    fake.delay("POST streams", may_pass)
+    await chat.ask("First")
+    await fake.until(lambda: not fake.faults["POST streams"])
+    await chat.ask("Second")
+    await expect(chat.prompts).to_have_text(["First", "Second"])
+    may_pass.set()
+    await expect(chat.texts.last).to_have_text("You said: Second")
+    await expect(chat.prompts).to_have_text(["First", "Second"])
+    assert fake.model.prompts == ["First", "Second"]
+    assert len(fake.chats) == 1
+
+
+async def test_a_new_chat_is_begun_while_the_one_before_is_being_made(fake: FakeServer, open_page: OpenPage) -> None:
+    chat = ChatPage(await open_page(fake.url))
+    may_pass = asyncio.Event()
+    fake.delay("POST sessions", may_pass)
+    await chat.ask("About zebras")
+    await chat.chats.get_by_role("link", name="New chat").click()
+    await expect(chat.prompts).to_have_count(0)
+    await chat.composer.fill("About otters")
+    may_pass.set()
+    await expect(chat.row("About zebras")).to_be_visible()
+    await expect(chat.composer).to_have_value("About otters")
+    await chat.composer.press("Enter")
+    await expect(chat.texts).to_have_text("You said: About otters")
+    await chat.chats.get_by_role("link", name="About zebras").click()
+    await expect(chat.texts).to_have_text("You said: About zebras")
+    assert len(fake.chats) == 2
+
+
+async def test_a_prompt_that_could_not_be_sent_is_back_where_a_new_chat_was_begun(
+    fake: FakeServer, open_page: OpenPage
+) -> None:
+    chat = ChatPage(await open_page(fake.url, expect_failures=True))
+    fake.new_chat("Another")
+    may_pass = asyncio.Event()
+
+    async def refused_late(request: web.Request) -> web.Response:
+        await may_pass.wait()
+        return web.json_response({"error": {"code": "overloaded", "message": "Too much to do."}}, status=503)
+
+    fake.fail("POST sessions", refused_late)
+    await chat.ask("About zebras")
+    await chat.chats.get_by_role("link", name="New chat").click()
+    await chat.composer.fill("About otters")
+    may_pass.set()
+    await expect(chat.page.get_by_role("alert")).to_contain_text("Not sent. Too much to do.")
+    await expect(chat.composer).to_have_value("About zebras\n\nAbout otters")
+
+
+async def test_a_prompt_that_could_not_be_sent_waits_in_the_chat_that_was_left(
+    fake: FakeServer, open_page: OpenPage
+) -> None:
+    first, second = fake.new_chat("First"), fake.new_chat("Second")
+    chat = ChatPage(await open_page(f"{fake.url}/s/{first.id}/", expect_failures=True))
+    may_pass = asyncio.Event()
+
+    async def refused_late(request: web.Request) -> web.Response:
+        await may_pass.wait()
+        return web.json_response({"error": {"code": "too_large", "message": "The prompt is too long."}}, status=413)
+
+    fake.fail("POST streams", refused_late)
+    await chat.ask("A very long text")
+    await chat.chats.get_by_role("link", name="Second").click()
+    await expect(chat.page).to_have_url(f"{fake.url}/s/{second.id}/")
+    async with chat.page.expect_event("requestfinished", lambda request: request.url.endswith("/streams/")):
+        may_pass.set()
+    await chat.chats.get_by_role("link", name="First").click()
+    await expect(chat.composer).to_have_value("A very long text")
+
+
 async def test_stop_while_the_prompt_is_still_on_its_way(fake: FakeServer, open_page: OpenPage) -> None:
     chat = ChatPage(await open_page(fake.url))
     speech = fake.model.will_speak()

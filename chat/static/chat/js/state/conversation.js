@@ -20,9 +20,15 @@ export class Conversation {
   #named;
   #unsure = null;
   #stopWanted = new Set();
+  /** Until the prompts so far are taken or refused: a later one must not overtake them. */
+  #sending = Promise.resolve();
+  #closed = false;
   #changed;
 
-  /** `sessionId` null: it is created with the first prompt. `changed(conversation, what)` hears of created, named, ended, session. */
+  /**
+   * `sessionId` null: it is created with the first prompt. `changed(conversation, what, more)` hears of what the page
+   * has to do with: created, named, refused (after `close`; `more` is the prompt's text and the problem), and events.
+   */
   constructor(sessionId, changed) {
     this.sessionId = sessionId;
     this.#named = sessionId !== null;
@@ -32,8 +38,15 @@ export class Conversation {
     else this.state.value = { ...EMPTY, ready: true };
   }
 
+  /** The page shows another one. Prompts that are on their way still arrive. */
   close() {
+    this.#closed = true;
     this.#connection?.close();
+  }
+
+  /** Nothing has been asked here yet. */
+  get isNew() {
+    return this.sessionId === null && !this.state.value.messages.length;
   }
 
   reconnect() {
@@ -46,11 +59,17 @@ export class Conversation {
   }
 
   /** Sends a prompt; a running answer is interrupted. If it cannot be sent, its text is back in the draft. */
-  async send(text) {
+  send(text) {
     const key = this.#unsure?.text === text ? this.#unsure.key : randomKey();
     this.#unsure = null;
     this.problem.value = null;
     this.#dispatch("local.sending", { key, text });
+    const deliver = () => this.#deliver(text, key);
+    this.#sending = this.#sending.then(deliver, deliver);
+    return this.#sending;
+  }
+
+  async #deliver(text, key) {
     try {
       if (this.sessionId === null) await this.#create();
       const accepted = await deliverPrompt(this.sessionId, text, key);
@@ -65,9 +84,16 @@ export class Conversation {
       if (error.status === 0) this.#unsure = { text, key }; // it may have arrived: the same key finds it again
       this.#stopWanted.delete(key);
       this.#dispatch("local.refused", { key });
-      this.write([text, this.draft.value].filter(Boolean).join("\n\n"));
-      this.problem.value = `Not sent. ${error.message}`;
+      const problem = `Not sent. ${error.message}`;
+      if (this.#closed) this.#changed(this, "refused", { text, problem });
+      else this.giveBack(text, problem);
     }
+  }
+
+  /** A prompt could not be sent: nothing of what was written is lost. */
+  giveBack(text, problem) {
+    this.write([text, this.draft.value].filter(Boolean).join("\n\n"));
+    this.problem.value = problem;
   }
 
   /** Asks the prompt of this answer again. */
@@ -106,8 +132,9 @@ export class Conversation {
 
   async #create() {
     const session = await api.createSession();
-    drafts.write(null, "");
     this.sessionId = session.id;
+    if (this.#closed) return; // what has been written since then is another chat's
+    drafts.write(null, "");
     drafts.write(this.sessionId, this.draft.value);
     this.#changed(this, "created");
     this.#connect();

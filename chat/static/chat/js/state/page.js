@@ -33,7 +33,8 @@ export class Page {
   go(sessionId) {
     if (sessionInAddress() !== sessionId) history.pushState(null, "", address(sessionId));
     this.drawerOpen.value = false;
-    if (this.conversation.value.sessionId !== sessionId) this.#open(sessionId);
+    const open = this.conversation.value;
+    if (open.sessionId !== sessionId || (sessionId === null && !open.isNew)) this.#open(sessionId);
   }
 
   titleOf(conversation) {
@@ -62,20 +63,29 @@ export class Page {
     batch(() => {
       this.conversation.value?.close();
       this.renaming.value = null;
-      this.conversation.value = new Conversation(sessionId, (conversation, what) => this.#changed(conversation, what));
+      this.conversation.value = new Conversation(sessionId, (...what) => this.#changed(...what));
     });
     if (sessionId) this.#learnTitle(this.conversation.value);
   }
 
-  #changed(conversation, what) {
+  #changed(conversation, what, more) {
     if (what === "created") {
-      if (conversation === this.conversation.value) history.replaceState(null, "", address(conversation.sessionId));
+      history.replaceState(null, "", address(conversation.sessionId));
+    } else if (what === "refused") {
+      this.#giveBack(conversation.sessionId, more);
     } else if (what === "named") {
       this.#listed = this.sessions.announce(); // not before: a list of chats that have no name yet helps nobody
       this.#learnTitle(conversation);
     } else {
       this.sessions.refreshSoon(); // every tab that is on this session hears of it by itself
     }
+  }
+
+  /** A prompt of a conversation that was left before it could be sent. */
+  #giveBack(sessionId, { text, problem }) {
+    const open = this.conversation.value;
+    if (open.sessionId === sessionId) open.giveBack(text, problem);
+    else drafts.write(sessionId, [text, drafts.read(sessionId)].filter(Boolean).join("\n\n"));
   }
 
   /** The list holds the newest sessions that are searched for; the title of another one is asked for. */
