@@ -20,6 +20,7 @@ from chat.stream_state import EndReason, StreamState
 from chat.turns import Accepted, Outcome
 from events.bus import EventBus
 from events.core.event import Event
+from events.ended import one_ended
 from events.exceptions import StorageUnavailable
 from events.groups import Signal
 from events.log_transaction import First
@@ -182,7 +183,7 @@ class RunningStream:
         if self._stop_reason is not None or self._trouble:
             self._reading.cancel()
         try:
-            await asyncio.wait([self._reading])
+            await one_ended(self._reading)
         finally:
             self._reading.cancel()  # nothing, unless this task itself was cancelled
         if self._trouble:

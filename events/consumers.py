@@ -19,6 +19,7 @@ from events.alarm import EARLY_SECONDS
 from events.conf import conf
 from events.core import sse
 from events.core.event import Event, encode_data
+from events.ended import one_ended
 from events.exceptions import BusClosed, StorageUnavailable
 from events.groups import Signal
 from events.viewer import Delivered, Lost, Viewer
@@ -55,7 +56,7 @@ class LongResponseConsumer(AsyncHttpConsumer):
             loop = asyncio.get_running_loop()
             responding = loop.create_task(self.respond(body))
             tasks = {responding, loop.create_task(self._left(receive))}
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            await one_ended(*tasks)
             if responding.done():
                 responding.result()
         finally:

@@ -32,11 +32,11 @@ class CompleteHeaders:
     def __init__(self, application: Application) -> None:
         self.application = application
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         def send_completed(message: Message) -> Awaitable[None]:  # no coroutine of its own: every event passes here
             if message["type"] == "http.response.start":
                 headers = completed(message.get("headers", ()), scope["path"], scope[REQUEST_ID])
                 return send({**message, "headers": headers})
             return send(message)
 
-        await self.application(scope, receive, send_completed)
+        return self.application(scope, receive, send_completed)

@@ -1,5 +1,7 @@
 """Which hosts this site answers for, on every route: Django checks only its own."""
 
+from collections.abc import Awaitable
+
 from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 
@@ -17,14 +19,13 @@ class AllowedHosts:
     def __init__(self, application: Application) -> None:
         self.application = application
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         hosts = [value for name, value in scope["headers"] if name == b"host"]
         if len(hosts) != 1 or not _is_allowed(hosts[0].decode("latin-1")):
-            await send_error(scope, send, 400, "invalid_request", "This host is not served here (ALLOWED_HOSTS).")
-            return
+            return send_error(scope, send, 400, "invalid_request", "This host is not served here (ALLOWED_HOSTS).")
         headers = [header for header in scope["headers"] if header[0] != b"daphne-root-path"]
         root_path = settings.FORCE_SCRIPT_NAME or ""
-        await self.application({**scope, "headers": headers, "root_path": root_path}, receive, send)
+        return self.application({**scope, "headers": headers, "root_path": root_path}, receive, send)
 
 
 def _is_allowed(host: str) -> bool:
