@@ -81,7 +81,7 @@ class Scene:
         found += await self._unaccounted()
         histories[self.scenes.fault] += 1
         violating[self.scenes.fault] += bool(found)
-        assert found == []
+        assert not found, "\n".join(found)
 
     async def _unaccounted(self) -> list[str]:
         """What remains when the threads that write the logs have had their time."""

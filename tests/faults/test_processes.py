@@ -6,7 +6,7 @@ import time
 import psycopg
 
 from tests.cluster.cluster import Cluster
-from tests.faults.conftest import up
+from tests.faults.conftest import logged_since, up
 from tests.faults.scene import Scenes
 from tests.services import PostgresServer
 
@@ -26,12 +26,14 @@ async def test_f03_worker_kill(either: Cluster, scenes: Scenes) -> None:
     """SIGKILL at a chosen seq of three streams: what was seen stays, and everybody hears of the end in time."""
     mortal, b = await up(either, "mortal", "b")
     all_scenes = [await scenes.begin(either, b) for _ in range(3)]
+    told_before = len(await either.log_lines("mortal", "stream_start"))
     for scene in all_scenes:
         await scene.watch(b)
         await scene.watch(mortal, b)
         await scene.ask(mortal, LONG)
     seq = scenes.chance.randint(1, 30)
     await all_scenes[0].viewers[1].until(lambda viewer: (viewer.cursor or 0) >= seq)
+    await logged_since(either, "mortal", "stream_start", told_before + len(all_scenes) - 1)  # lines that wait die, too
     either.kill("mortal")
     killed = time.monotonic()
     for scene in all_scenes:
