@@ -1,7 +1,8 @@
 """Where a server's time goes: `python -m benchmarks.profiling [--server jarvis] [--streams 100] [--seconds 10]`.
 
-py-spy looks at all its threads 200 times a second, from the client's core, while it serves streams of 50 tokens/s; what
-is counted is those that run. Needs the right to look into another process: root, or `kernel.yama.ptrace_scope` 0.
+py-spy looks at all its threads 100 times a second, from the client's core, while it serves streams of 50 tokens/s; what
+is counted is those that run, and what C code does is its caller's. Needs the right to look into another process: root,
+or `kernel.yama.ptrace_scope` 0.
 """
 
 import argparse
@@ -25,7 +26,9 @@ from benchmarks.servers import BENCHMARKS, PROJECT, PYTHON, Server
 _ROWS = 25
 # Threads that wait; py-spy does not see it everywhere. What the kernel does in `select` is lost with them.
 _WAITS = ("_worker (concurrent/", "dequeue (logging/", "select (selectors", "wait (threading", "_lock (threading")
+_NATIVE_WAITS = ("epoll_pwait", "epoll_wait")  # uvloop's
 _FRAME = re.compile(r"(?P<function>.+) \((?P<file>[^)]*)\)$")
+_IS_PYTHON = re.compile(r"\.py:\d+\)$|\(<\w+>:\d+\)$")
 
 
 async def profiled(kind: type[Server], streams: int, seconds: float) -> list[str]:
@@ -36,7 +39,16 @@ async def profiled(kind: type[Server], streams: int, seconds: float) -> list[str
             await warm_up(server)
             until = LEAD_SECONDS + streams / server.starts_per_second + seconds
             command = [str(PYTHON.with_name("py-spy")), "record", "--pid", str(server.pid), "--format", "raw"]
-            command += ["--function", "--rate", "200", "--duration", str(round(until)), "--output", str(output)]
+            command += [
+                "--native",
+                "--function",
+                "--rate",
+                "100",
+                "--duration",
+                str(round(until)),
+                "--output",
+                str(output),
+            ]
             load = asyncio.create_task(run_streams(server, streams=streams, seconds=seconds))
             done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
             await load
@@ -46,14 +58,15 @@ async def profiled(kind: type[Server], streams: int, seconds: float) -> list[str
 
 
 def shares(lines: Sequence[str]) -> tuple[list[Row], list[Row]]:
-    """By package and by function: the time spent in it, and (functions) in all that it called."""
+    """By package and by function: the time spent in it and its C code, and (functions) in all that it called."""
     own: Counter[str] = Counter()
     total: Counter[str] = Counter()
     packages: Counter[str] = Counter()
     for line in lines:
         stack, _, count = line.rpartition(" ")
-        frames = stack.split(";")
-        if any(wait in frames[-1] for wait in _WAITS):
+        native = stack.split(";")
+        frames = [frame for frame in native if _IS_PYTHON.search(frame)]
+        if not frames or native[-1].startswith(_NATIVE_WAITS) or any(wait in frames[-1] for wait in _WAITS):
             continue
         own[frames[-1]] += int(count)
         packages[_package(frames[-1])] += int(count)
