@@ -28,6 +28,7 @@ from chat.models import ChatSession
 from chat.rows import read
 
 ANONYMOUS_ID = "anonymous_id"
+MEANT_CALLER = "X-Jarvis-Caller"  # whom a page was made for; cookies may have become another's in another tab
 _SEEN_ON = "seen_on"
 _SCHEMES_OF_PROXIES = {"basic", "digest", "negotiate", "ntlm"}  # meant for a proxy before us; cookies decide then
 _SESSION_KEY_SHAPE = re.compile(r"[a-z0-9]{8,40}")  # anything else, NUL above all, is kept from the database
@@ -42,6 +43,11 @@ class Caller:
     by: Literal["session", "key"]
     api_key_id: int | None = None
     session_key: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What the page calls the caller in `X-Jarvis-Caller`; all anonymous browsers alike."""
+        return "anonymous" if self.user_id is None else f"user:{self.user_id}"
 
     @property
     def label(self) -> str:
@@ -68,7 +74,8 @@ def identify(scope: Any) -> Caller:
     """Who sent this request. Uses the database: call it in a thread.
 
     A bearer key wins over cookies, and a wrong one is never forgiven for a good cookie. Raises Unauthenticated, and
-    Forbidden if cookies vouch for an unsafe method without Django's CSRF token in `X-CSRFToken`.
+    Forbidden if cookies vouch for an unsafe method without Django's CSRF token in `X-CSRFToken`. Cookies of somebody
+    other than whom `X-Jarvis-Caller` names are none.
     """
     authorization = [value for name, value in scope["headers"] if name.lower() == b"authorization"]
     if len(authorization) > 1:
@@ -79,6 +86,8 @@ def identify(scope: Any) -> Caller:
             return _by_key(key.strip() if scheme.lower() == "bearer" else "")
     request = _request(scope)
     caller = from_cookies(request)
+    if request.headers.get(MEANT_CALLER, caller.name) != caller.name:
+        raise Unauthenticated("Somebody else is logged in here now, or nobody. Reload the page.")
     _Csrf(_no_response).check(request)
     return caller
 

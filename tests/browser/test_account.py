@@ -88,3 +88,25 @@ async def test_logging_out_leaves_nothing_to_who_comes_next(
     await second.page.bring_to_front()  # its viewer's access is checked again with its heartbeat
     told = re.compile("There is no such chat|You are logged out")
     await expect(second.page.get_by_role("heading", name=told)).to_be_visible()
+
+
+async def test_a_page_of_who_was_logged_in_before_does_nothing_for_who_is_now(
+    served: str, user: str, model: Model, open_page: OpenPage
+) -> None:
+    first = ChatPage(await open_page(served))
+    await log_in(first.page, user)
+    await expect(first.chats.get_by_text(user)).to_be_visible()
+    second = ChatPage(await open_page(served, expect_failures=True))
+    await expect(second.chats.get_by_text(user)).to_be_visible()
+    await first.page.bring_to_front()
+    await first.chats.get_by_role("button", name="Log out").click()
+    await expect(first.chats.get_by_role("link", name="Log in")).to_be_visible()
+    await second.page.bring_to_front()
+    await second.composer.fill("A private matter")
+    await second.composer.press("Enter")
+    told = "Not sent. Somebody else is logged in here now, or nobody. Reload the page."
+    await expect(second.page.get_by_role("alert").last).to_contain_text(told)
+    await expect(second.composer).to_have_value("A private matter")
+    await first.page.reload()
+    await expect(first.chats.get_by_text("No chats yet.")).to_be_visible()
+    assert model.prompts == []

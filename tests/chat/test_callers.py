@@ -118,6 +118,21 @@ def test_a_user_is_known_by_cookie(browser: Browser, ada: User) -> None:
     assert (caller.user_id, caller.anonymous_id, caller.label) == (ada.pk, None, f"user:{ada.pk}")
 
 
+def test_cookies_of_somebody_else_than_the_page_was_made_for_are_none(browser: Browser, ada: User) -> None:
+    def as_meant(name: str) -> Caller:
+        return identify(scope(browser.headers(x_jarvis_caller=name)))
+
+    browser.opens_the_page()
+    assert as_meant("anonymous") == browser.caller()
+    with pytest.raises(Unauthenticated, match="Reload the page"):
+        as_meant(f"user:{ada.pk}")
+    browser.logs_in(ada)
+    assert as_meant(f"user:{ada.pk}") == browser.caller()
+    for name in ("anonymous", f"user:{ada.pk + 1}", "", "ada"):
+        with pytest.raises(Unauthenticated, match="Reload the page"):
+            as_meant(name)
+
+
 def test_anonymous_browsers_may_be_unwelcome(browser: Browser, ada: User) -> None:
     browser.opens_the_page()
     with override_settings(CHAT_ALLOW_ANONYMOUS=False):

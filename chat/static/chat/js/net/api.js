@@ -39,6 +39,12 @@ export function csrfToken() {
   return cookie("csrftoken");
 }
 
+/** Whose page this is. Somebody may have logged in or out in another tab: the server then refuses what this one wants. */
+export function callerHeader() {
+  const { caller } = document.getElementById("app")?.dataset ?? {};
+  return caller ? { "X-Jarvis-Caller": caller } : {};
+}
+
 /** The error that a response with a status of 400 or above stands for. */
 export async function refusal(response) {
   const { error = {} } = await response.json().catch(() => ({}));
@@ -47,7 +53,7 @@ export async function refusal(response) {
 }
 
 async function call(method, url, body, headers = {}) {
-  headers.Accept = "application/json";
+  headers = { ...headers, ...callerHeader(), Accept: "application/json" };
   if (method !== "GET") headers["X-CSRFToken"] = csrfToken();
   if (body !== undefined) headers["Content-Type"] = "application/json";
   let response;

@@ -1,7 +1,7 @@
 /** One response of `GET …/events/`: read to its end, frame by frame, with a watchdog. */
 
 import { SseDecoder } from "../core/sse.js";
-import { eventsUrl, refusal } from "./api.js";
+import { callerHeader, eventsUrl, refusal } from "./api.js";
 
 const SILENCE_MS = 40_000; // the server sends a ping every 15 s
 const QUIET_MS = 250;
@@ -19,7 +19,7 @@ export async function readEvents({ sessionId, after, signal, untilQuiet, opened,
   let watchdog = setTimeout(bark, SILENCE_MS);
   try {
     const response = await fetch(eventsUrl(sessionId, after), {
-      headers: { Accept: "text/event-stream" },
+      headers: { ...callerHeader(), Accept: "text/event-stream" },
       cache: "no-store",
       signal: end,
     });
