@@ -132,6 +132,17 @@ async def test_the_drawer_of_a_phone(served: str, model: Model, open_page: OpenP
     await expect(chat.prompts).to_be_visible()
 
 
+async def test_a_window_made_wider_has_no_drawer(served: str, open_page: OpenPage) -> None:
+    page = await open_page(served, viewport={"width": 600, "height": 900})
+    await page.get_by_role("button", name="Show chats").click()
+    await expect(page.locator(".main")).to_have_attribute("inert", "")
+    await page.set_viewport_size({"width": 1200, "height": 900})
+    await expect(page.locator(".main")).not_to_have_attribute("inert", "")
+    await ChatPage(page).composer.click()
+    await page.set_viewport_size({"width": 600, "height": 900})
+    await expect(page.get_by_role("navigation", name="Chats")).to_be_hidden()
+
+
 @pytest.mark.parametrize("address", ["/login/", "/nothing-here/"])
 @pytest.mark.parametrize("look", LOOKS)
 async def test_the_pages_beside_the_chat_pass_axe(served: str, open_page: OpenPage, look: str, address: str) -> None:

@@ -153,6 +153,14 @@ async def test_a_suggestion_is_asked(served: str, model: Model, open_page: OpenP
     assert "poem" in model.prompts[0]
 
 
+async def test_a_suggestion_clicked_twice_is_asked_once(served: str, model: Model, open_page: OpenPage) -> None:
+    chat = ChatPage(await open_page(served))
+    await chat.page.get_by_role("button", name="poem").dblclick()
+    await chat.last_answer_is("completed")
+    await expect(chat.prompts).to_have_count(1)
+    assert len(model.prompts) == 1
+
+
 async def test_hostile_text_is_harmless_in_every_part_of_the_page(
     served: str, model: Model, open_page: OpenPage
 ) -> None:

@@ -1,7 +1,7 @@
 """Reading while text arrives: the scroll position is the reader's, and so is what is selected; on a real server."""
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Page, expect
 
 from tests.browser.chat_page import ChatPage
 from tests.browser.conftest import OpenPage
@@ -10,6 +10,14 @@ from tests.browser.model import Model, in_pieces
 pytestmark = [pytest.mark.services, pytest.mark.asyncio(loop_scope="session")]
 
 PARAGRAPHS = "".join(f"Paragraph {number} of a long answer.\n\n" for number in range(40))
+
+
+async def put_finger(page: Page, y: float, *then: float) -> None:
+    """On the transcript, moved from one height to the next. It stays there."""
+    touch = await page.context.new_cdp_session(page)
+    for number, height in enumerate([y, *then]):
+        event = "touchMove" if number else "touchStart"
+        await touch.send("Input.dispatchTouchEvent", {"type": event, "touchPoints": [{"x": 700, "y": height}]})
 
 
 async def test_the_page_follows_the_text_until_the_reader_scrolls_up(
@@ -46,6 +54,74 @@ async def test_scrolling_down_to_the_end_follows_again(served: str, model: Model
     speech.say("The end.", PARAGRAPHS).end()
     await chat.last_answer_is("completed")
     assert await chat.at_the_end()
+
+
+async def test_a_finger_that_moves_up_at_the_end_does_not_stop_the_following(
+    served: str, model: Model, open_page: OpenPage
+) -> None:
+    chat = ChatPage(await open_page(served, has_touch=True))
+    speech = model.will_speak().say(PARAGRAPHS)
+    await chat.ask("Go on and on")
+    await expect(chat.texts).to_contain_text("Paragraph 39")
+    await put_finger(chat.page, 500, *range(480, 300, -20))
+    speech.say(PARAGRAPHS, "The end.")
+    await expect(chat.texts).to_contain_text("The end.")
+    await expect(chat.jump).to_be_hidden()
+    assert await chat.at_the_end()
+    speech.end()
+
+
+async def test_a_finger_that_moves_down_stops_the_following(served: str, model: Model, open_page: OpenPage) -> None:
+    chat = ChatPage(await open_page(served, has_touch=True))
+    speech = model.will_speak().say(PARAGRAPHS)
+    await chat.ask("Go on and on")
+    await expect(chat.texts).to_contain_text("Paragraph 39")
+    await put_finger(chat.page, 300, *range(320, 500, 20))
+    await expect(chat.jump).to_be_visible()
+    speech.end()
+
+
+async def test_a_finger_that_only_trembles_does_not_stop_the_following(
+    served: str, model: Model, open_page: OpenPage
+) -> None:
+    chat = ChatPage(await open_page(served, has_touch=True))
+    speech = model.will_speak().say(PARAGRAPHS)
+    await chat.ask("Go on and on")
+    await expect(chat.texts).to_contain_text("Paragraph 39")
+    for event, y in (("touchstart", 300), ("touchmove", 301)):
+        await chat.transcript.dispatch_event(event, {"touches": [{"identifier": 0, "clientX": 700, "clientY": y}]})
+    await expect(chat.jump).to_be_visible()
+    await chat.transcript.dispatch_event("touchend")
+    await expect(chat.jump).to_be_hidden()
+    speech.say(PARAGRAPHS, "The end.")
+    await expect(chat.texts).to_contain_text("The end.")
+    assert await chat.at_the_end()
+    speech.end()
+
+
+async def test_a_right_click_does_not_stop_the_following(served: str, model: Model, open_page: OpenPage) -> None:
+    """Its pointerup never comes: the context menu takes it."""
+    chat = ChatPage(await open_page(served))
+    speech = model.will_speak().say("Short.\n\n")
+    await chat.ask("Go on and on")
+    await expect(chat.texts).to_have_text("Short.")
+    await chat.transcript.hover()
+    await chat.page.mouse.down(button="right")
+    speech.say(PARAGRAPHS, "The end.").end()
+    await chat.last_answer_is("completed")
+    assert await chat.at_the_end()
+
+
+async def test_nothing_moves_while_text_is_being_selected(served: str, model: Model, open_page: OpenPage) -> None:
+    chat = ChatPage(await open_page(served))
+    speech = model.will_speak().say("Short.\n\n")
+    await chat.ask("Go on and on")
+    await expect(chat.texts).to_have_text("Short.")
+    await chat.transcript.hover()
+    await chat.page.mouse.down()
+    speech.say(PARAGRAPHS, "The end.").end()
+    await chat.last_answer_is("completed")
+    assert await chat.transcript.evaluate("(box) => box.scrollTop") == 0
 
 
 async def test_a_new_prompt_goes_to_the_end(served: str, model: Model, open_page: OpenPage) -> None:

@@ -127,14 +127,14 @@ async def test_a_prompt_that_could_not_be_sent_is_back_where_a_new_chat_was_begu
 
     async def refused_late(request: web.Request) -> web.Response:
         await may_pass.wait()
-        return web.json_response({"error": {"code": "overloaded", "message": "Too much to do."}}, status=503)
+        return web.json_response({"error": {"code": "forbidden", "message": "No more chats."}}, status=403)
 
     fake.fail("POST sessions", refused_late)
     await chat.ask("About zebras")
     await chat.chats.get_by_role("link", name="New chat").click()
     await chat.composer.fill("About otters")
     may_pass.set()
-    await expect(chat.page.get_by_role("alert")).to_contain_text("Not sent. Too much to do.")
+    await expect(chat.page.get_by_role("alert")).to_contain_text("Not sent. No more chats.")
     await expect(chat.composer).to_have_value("About zebras\n\nAbout otters")
 
 

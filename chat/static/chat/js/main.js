@@ -11,6 +11,9 @@ const page = new Page(root.dataset.user);
 const announcement = announcer(page.conversation);
 let newest = null;
 
+/** As in layout.css: a wide screen has no drawer, so no scrim to close it with. */
+matchMedia("(max-width: 48rem)").addEventListener("change", () => (page.drawerOpen.value = false));
+
 /** Whatever `app` reads, it reads while this runs: so a change of any of it is noticed. */
 effect(() => {
   const title = page.titleOf(page.conversation.value);

@@ -75,7 +75,7 @@ export function replaceLocal(state, promptId, text) {
 export function stillLocal(state, messages, seq) {
   const known = new Set(messages.map((message) => message.id));
   const newest = messages.findLast((message) => message.role === "user");
-  const isNew = newest && !findMessage(state, newest.id);
+  const isNew = state.ready && newest && !findMessage(state, newest.id);
   return state.messages.filter((message) => {
     if (!message.local || known.has(message.id)) return false;
     if (message.after !== undefined) return seq === null || seq <= message.after;

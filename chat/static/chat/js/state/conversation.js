@@ -4,8 +4,9 @@ import { ApiError, api } from "../net/api.js";
 import { Connection } from "../net/connection.js";
 import { EMPTY, reduce, unfinishedAnswer } from "../core/reducer.js";
 import { batch, signal } from "../vendor.js";
+import { deliver } from "./delivery.js";
 import { drafts } from "./drafts.js";
-import { deliverPrompt } from "./delivery.js";
+import { outbox } from "./outbox.js";
 
 const STOP_TIMEOUT_MS = 8_000;
 
@@ -22,15 +23,19 @@ export class Conversation {
   #stopWanted = new Set();
   /** Until the prompts so far are taken or refused: a later one must not overtake them. */
   #sending = Promise.resolve();
+  /** Of prompts that are on their way: what to do when the log tells of them. By their keys. */
+  #underWay = new Map();
   #closed = false;
+  #user;
   #changed;
 
   /**
    * `sessionId` null: it is created with the first prompt. `changed(conversation, what, more)` hears of what the page
    * has to do with: created, named, refused (after `close`; `more` is the prompt's text and the problem), and events.
    */
-  constructor(sessionId, changed) {
+  constructor(sessionId, user, changed) {
     this.sessionId = sessionId;
+    this.#user = user;
     this.#named = sessionId !== null;
     this.draft = signal(drafts.read(sessionId));
     this.#changed = changed;
@@ -42,6 +47,17 @@ export class Conversation {
   close() {
     this.#closed = true;
     this.#connection?.close();
+  }
+
+  /** The page shows this one again. */
+  reopen() {
+    this.#closed = false;
+    this.draft.value = drafts.read(this.sessionId);
+    if (this.sessionId) this.#connect();
+  }
+
+  get isSending() {
+    return this.#underWay.size > 0;
   }
 
   /** Nothing has been asked here yet. */
@@ -58,35 +74,61 @@ export class Conversation {
     drafts.write(this.sessionId, text);
   }
 
-  /** Sends a prompt; a running answer is interrupted. If it cannot be sent, its text is back in the draft. */
-  send(text) {
-    const key = this.#unsure?.text === text ? this.#unsure.key : randomKey();
+  /**
+   * Sends a prompt; a running answer is interrupted. If it cannot be sent, its text is back in the draft. With the
+   * `key` of a prompt that may have been sent already, it is asked once.
+   */
+  send(text, key = this.#unsure?.text === text ? this.#unsure.key : randomKey()) {
     this.#unsure = null;
     this.problem.value = null;
     this.#dispatch("local.sending", { key, text });
-    const deliver = () => this.#deliver(text, key);
-    this.#sending = this.#sending.then(deliver, deliver);
+    outbox.add({ user: this.#user, sessionId: this.sessionId, key, text });
+    const arrived = new Promise((resolve) => this.#underWay.set(key, resolve));
+    const post = () => Promise.race([this.#post(text, key), arrived]);
+    this.#sending = this.#sending.then(post, post);
     return this.#sending;
   }
 
-  async #deliver(text, key) {
+  async #post(text, key) {
     try {
       if (this.sessionId === null) await this.#create();
-      const accepted = await deliverPrompt(this.sessionId, text, key);
+      const call = () => api.sendPrompt(this.sessionId, text, key);
+      const accepted = await deliver(call, (error) => error.mayPass, () => this.#hasArrived(key));
       this.#dispatch("local.accepted", { key, ...accepted });
-      if (!this.#named) {
-        this.#named = true; // by the server, after its first prompt
-        this.#changed(this, "named");
-      }
-      if (this.#stopWanted.delete(key)) await this.stop();
+      this.#settle(key);
+      if (this.#stopWanted.delete(key)) this.#stopAnswer({ ...accepted, id: accepted.message_id });
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
+      if (error.status === 0 && this.#hasArrived(key)) return this.#settle(key); // only the answer to the POST was lost
       if (error.status === 0) this.#unsure = { text, key }; // it may have arrived: the same key finds it again
       this.#stopWanted.delete(key);
       this.#dispatch("local.refused", { key });
+      this.#settle(key);
       const problem = `Not sent. ${error.message}`;
       if (this.#closed) this.#changed(this, "refused", { text, problem });
       else this.giveBack(text, problem);
+    }
+  }
+
+  /** Whether the log has told of this prompt. */
+  #hasArrived(key) {
+    return this.state.value.messages.some((message) => message.key === key && message.id !== key);
+  }
+
+  #answerTo(key) {
+    const { messages } = this.state.value;
+    const prompt = messages.find((message) => message.key === key);
+    return messages.find((message) => message.role === "assistant" && message.stream_id === prompt.stream_id);
+  }
+
+  /** The prompt is on its way no more. */
+  #settle(key) {
+    this.#underWay.get(key)?.();
+    this.#underWay.delete(key);
+    outbox.remove(key);
+    if (!this.#named && this.state.value.messages.length) {
+      this.#named = true; // by the server, after its first prompt
+      this.#changed(this, "named");
     }
   }
 
@@ -101,18 +143,20 @@ export class Conversation {
     const { messages } = this.state.value;
     const before = messages.slice(0, messages.indexOf(answer));
     const prompt = before.findLast((message) => message.role === "user");
-    if (prompt) await this.send(prompt.text);
+    const again = messages.some((message) => message.role === "user" && message.state === "sending");
+    if (prompt && !again) await this.send(prompt.text); // else it is a double click's second one
   }
 
+  /** Stops the answer that is being written, and those that prompts on their way will get. */
   async stop() {
-    const { messages } = this.state.value;
-    const sending = messages.findLast((message) => message.role === "user" && message.state === "sending");
-    if (sending) {
-      this.#stopWanted.add(sending.key);
-      return;
+    for (const message of this.state.value.messages) {
+      if (message.role === "user" && message.state === "sending") this.#stopWanted.add(message.key);
     }
     const answer = unfinishedAnswer(this.state.value);
-    if (!answer) return;
+    if (answer) await this.#stopAnswer(answer);
+  }
+
+  async #stopAnswer(answer) {
     this.#dispatch("local.stopping", { message_id: answer.id });
     setTimeout(() => this.#giveUpStopping(answer.id), STOP_TIMEOUT_MS);
     try {
@@ -131,8 +175,10 @@ export class Conversation {
   }
 
   async #create() {
-    const session = await api.createSession();
+    // One that may have been made already is not made again: the chat would stay empty.
+    const session = await deliver(() => api.createSession(), (error) => error.mayPass && error.status !== 0);
     this.sessionId = session.id;
+    outbox.created(session.id, new Set(this.#underWay.keys()));
     if (this.#closed) return; // what has been written since then is another chat's
     drafts.write(null, "");
     drafts.write(this.sessionId, this.draft.value);
@@ -153,6 +199,12 @@ export class Conversation {
     batch(() => {
       for (const event of events) this.state.value = reduce(this.state.value, event);
     });
+    for (const [key, arrived] of this.#underWay) {
+      if (!this.#hasArrived(key)) continue;
+      arrived(); // those behind it need not wait for the answer to its POST
+      const answer = this.#answerTo(key);
+      if (answer && this.#stopWanted.delete(key)) this.#stopAnswer(answer);
+    }
     for (const { type, data } of events) {
       if (type === "chat.session" && data.title) this.title.value = data.title;
       if (type === "chat.session" || type === "chat.prompt" || type === "chat.end" || type === "chat.error") {

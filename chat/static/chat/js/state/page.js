@@ -4,9 +4,11 @@ import { api, csrfToken } from "../net/api.js";
 import { batch, signal } from "../vendor.js";
 import { Conversation } from "./conversation.js";
 import { drafts } from "./drafts.js";
+import { outbox } from "./outbox.js";
 import { Sessions } from "./sessions.js";
 import { store } from "./store.js";
 
+const RESENT_MS = 300_000; // what is older may no longer be wanted: it goes back to the draft
 const THEMES = ["system", "light", "dark"];
 
 export class Page {
@@ -20,6 +22,8 @@ export class Page {
   theme = signal(store.get("theme") ?? "system");
 
   #listed;
+  /** Conversations that were left with prompts on their way. */
+  #left = new Set();
 
   /** `userName`: of who is logged in; empty for an anonymous browser. */
   constructor(userName) {
@@ -27,6 +31,7 @@ export class Page {
     addEventListener("popstate", () => this.#open(sessionInAddress()));
     this.#listed = this.sessions.refresh();
     this.#open(sessionInAddress());
+    for (const entry of outbox.takeLeft(userName)) this.#sendAgain(entry);
   }
 
   /** Opens a session, or with null an empty page for a new one. */
@@ -60,41 +65,70 @@ export class Page {
   }
 
   #open(sessionId) {
+    const before = this.conversation.value;
+    const left = sessionId && [...this.#left].find((conversation) => conversation.sessionId === sessionId);
     batch(() => {
-      this.conversation.value?.close();
+      before?.close();
+      if (before?.isSending) this.#left.add(before);
       this.renaming.value = null;
-      this.conversation.value = new Conversation(sessionId, (...what) => this.#changed(...what));
+      if (left) left.reopen();
+      this.conversation.value =
+        left || new Conversation(sessionId, this.userName, (...what) => this.#changed(...what));
     });
+    this.#left = new Set([...this.#left].filter((conversation) => conversation !== left && conversation.isSending));
     if (sessionId) this.#learnTitle(this.conversation.value);
+  }
+
+  /** A prompt that was on its way when the page was left. */
+  #sendAgain({ sessionId, key, text, at }) {
+    const open = this.conversation.value;
+    if (open.sessionId !== sessionId) this.#toDraft(sessionId, text);
+    else if (sessionId === null || Date.now() - at > RESENT_MS) open.write(joined(text, open.draft.value));
+    else open.send(text, key);
   }
 
   #changed(conversation, what, more) {
     if (what === "created") {
       history.replaceState(null, "", address(conversation.sessionId));
     } else if (what === "refused") {
-      this.#giveBack(conversation.sessionId, more);
+      this.#giveBack(conversation, more);
     } else if (what === "named") {
       this.#listed = this.sessions.announce(); // not before: a list of chats that have no name yet helps nobody
       this.#learnTitle(conversation);
     } else {
+      if (conversation.state.value.deleted) this.sessions.forget(conversation.sessionId);
       this.sessions.refreshSoon(); // every tab that is on this session hears of it by itself
     }
   }
 
   /** A prompt of a conversation that was left before it could be sent. */
-  #giveBack(sessionId, { text, problem }) {
+  #giveBack(conversation, { text, problem }) {
     const open = this.conversation.value;
-    if (open.sessionId === sessionId) open.giveBack(text, problem);
-    else drafts.write(sessionId, [text, drafts.read(sessionId)].filter(Boolean).join("\n\n"));
+    if (open.sessionId === conversation.sessionId) {
+      open.giveBack(text, problem);
+      return;
+    }
+    this.#toDraft(conversation.sessionId, text);
+    const title = this.titleOf(conversation) || "New chat";
+    open.problem.value = `In “${title}”: ${problem} What you wrote is there.`;
+    this.#listed = this.sessions.announce(); // so that a chat without a name can be found, too
   }
 
-  /** The list holds the newest sessions that are searched for; the title of another one is asked for. */
+  #toDraft(sessionId, text) {
+    drafts.write(sessionId, joined(text, drafts.read(sessionId)));
+  }
+
+  /** From the list, which may be searched for others later; the title of a session that is not in it is asked for. */
   async #learnTitle(conversation) {
     await this.#listed;
-    if (this.sessions.items.value.some((item) => item.id === conversation.sessionId)) return;
-    const session = await api.readSession(conversation.sessionId).catch(() => null);
+    const listed = this.sessions.items.value.find((item) => item.id === conversation.sessionId);
+    const session = listed ?? (await api.readSession(conversation.sessionId).catch(() => null));
     if (session && !conversation.title.value) conversation.title.value = session.title;
   }
+}
+
+function joined(text, draft) {
+  return [text, draft].filter(Boolean).join("\n\n");
 }
 
 function address(sessionId) {

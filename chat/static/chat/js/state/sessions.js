@@ -1,5 +1,6 @@
 /** The list of sessions: the newest first, more on demand, searched by the server. */
 
+import { backoffMs } from "../core/backoff.js";
 import { api } from "../net/api.js";
 import { batch, signal } from "../vendor.js";
 import { drafts } from "./drafts.js";
@@ -14,27 +15,35 @@ export class Sessions {
   search = signal("");
   /** Why there is no list, for people; null if there is one. */
   problem = signal(null);
+  /** Whether the server has said what there is for `search`. */
   loaded = signal(false);
   #asked = 0;
+  #failures = 0;
+  #again = 0;
   #timer = 0;
   #soon = 0;
   #channel = "BroadcastChannel" in globalThis ? new BroadcastChannel("jarvis-sessions") : null;
 
   constructor() {
-    if (this.#channel) this.#channel.onmessage = () => document.hidden || this.refresh();
+    if (this.#channel) this.#channel.onmessage = ({ data }) => this.#heard(data);
     document.addEventListener("visibilitychange", () => document.hidden || this.refresh());
-    addEventListener("focus", () => this.refresh());
+    for (const type of ["focus", "online"]) addEventListener(type, () => this.refresh());
     setInterval(() => document.hidden || (this.items.value.some((item) => item.active) && this.refresh()), WATCH_MS);
   }
 
-  /** Reads the newest page again; what was loaded further down stays. */
+  /** Reads the newest page again, later once more if that fails; what was loaded further down stays. */
   async refresh() {
     const asked = ++this.#asked;
+    clearTimeout(this.#again);
     try {
       const page = await api.sessions({ search: this.search.value });
       if (asked === this.#asked) this.#show(page);
     } catch (error) {
-      if (asked === this.#asked) this.problem.value = error.message;
+      if (asked !== this.#asked) return;
+      this.problem.value = error.message;
+      if (!error.mayPass) return;
+      const waitMs = error.retryAfterMs ?? backoffMs(this.#failures++);
+      this.#again = setTimeout(() => document.hidden || this.refresh(), waitMs); // a hidden tab does when it is shown
     }
   }
 
@@ -46,14 +55,17 @@ export class Sessions {
     }, SOON_MS);
   }
 
+  /** Reads on where the list ends. A refresh may go on at the same time. */
   async more() {
-    const asked = ++this.#asked;
+    const search = this.search.value;
+    const before = this.next.value;
     try {
-      const page = await api.sessions({ search: this.search.value, before: this.next.value });
-      if (asked !== this.#asked) return;
+      const page = await api.sessions({ search, before });
+      if (search !== this.search.value || before !== this.next.value) return;
       batch(() => {
         this.items.value = withoutDoubles([...this.items.value, ...page.sessions]);
         this.next.value = page.next;
+        this.problem.value = null;
       });
     } catch (error) {
       this.problem.value = error.message;
@@ -61,7 +73,11 @@ export class Sessions {
   }
 
   find(text) {
-    this.search.value = text;
+    batch(() => {
+      this.search.value = text;
+      this.loaded.value = false;
+      this.next.value = null; // the end of another list
+    });
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => {
       this.items.value = [];
@@ -70,13 +86,13 @@ export class Sessions {
   }
 
   async rename(id, title) {
-    const before = this.items.value;
-    this.items.value = before.map((item) => (item.id === id ? { ...item, title } : item));
+    const before = this.items.value.find((item) => item.id === id)?.title;
+    this.#retitle(id, before, title);
     try {
       await api.renameSession(id, title);
       this.announce();
     } catch (error) {
-      this.items.value = before;
+      this.#retitle(id, title, before);
       this.problem.value = error.message;
     }
   }
@@ -92,18 +108,38 @@ export class Sessions {
       }
     }
     drafts.write(id, "");
-    this.items.value = this.items.value.filter((item) => item.id !== id);
-    this.announce();
+    this.forget(id);
+    this.announce(id);
     return true;
   }
 
-  /** Something changed: this tab and this browser's other ones look again. Resolves when this one has. */
-  announce() {
-    this.#channel?.postMessage("changed");
+  /** This session is gone: a refresh finds that out for the newest page only. */
+  forget(id) {
+    this.items.value = this.items.value.filter((item) => item.id !== id);
+  }
+
+  /**
+   * Something changed: this tab and this browser's other ones look again. `gone`: the id of a session that was deleted.
+   * Resolves when this one has.
+   */
+  announce(gone = null) {
+    this.#channel?.postMessage({ gone });
     return this.refresh();
   }
 
+  #heard({ gone }) {
+    if (gone) this.forget(gone);
+    if (!document.hidden) this.refresh();
+  }
+
+  /** Unless it has got another title meanwhile. */
+  #retitle(id, from, to) {
+    const items = this.items.value;
+    this.items.value = items.map((item) => (item.id === id && item.title === from ? { ...item, title: to } : item));
+  }
+
   #show({ sessions, next }) {
+    this.#failures = 0;
     batch(() => {
       const oldest = sessions.at(-1)?.active_at;
       const further = next ? this.items.value.filter((item) => item.active_at < oldest) : [];
@@ -115,6 +151,8 @@ export class Sessions {
   }
 }
 
+/** Of two with the same id the first stays: it is the newer one. */
 function withoutDoubles(items) {
-  return [...new Map(items.map((item) => [item.id, item])).values()];
+  const seen = new Set();
+  return items.filter(({ id }) => !seen.has(id) && seen.add(id));
 }

@@ -1,7 +1,9 @@
 /** What a screen reader is told: that an answer has begun, goes on, has ended. Never its tokens. */
 
+import { isEnded } from "../core/message_state.js";
 import { unfinishedAnswer } from "../core/reducer.js";
 import { effect, signal } from "../vendor.js";
+import { whyUnavailable } from "./empty_state.js";
 import { endNote } from "./message_notes.js";
 
 const AGAIN_MS = 20_000;
@@ -12,16 +14,18 @@ export function announcer(conversation) {
   let followed = null;
   let timer = 0;
   effect(() => {
-    const { messages } = conversation.value.state.value;
-    const answer = unfinishedAnswer(conversation.value.state.value);
+    const { state, connection } = conversation.value;
+    const answer = whyUnavailable(conversation.value) ? null : unfinishedAnswer(state.value);
     const now = answer?.id ?? null;
     if (now === followed) return;
-    const ended = messages.find((message) => message.id === followed);
+    const ended = state.value.messages.find((message) => message.id === followed && isEnded(message.state));
     followed = now;
     clearInterval(timer);
     if (now) {
       sentence.value = "Jarvis is answering.";
-      timer = setInterval(() => (sentence.value = again(sentence.peek())), AGAIN_MS);
+      timer = setInterval(() => {
+        if (connection.peek() === "connected") sentence.value = again(sentence.peek());
+      }, AGAIN_MS);
     } else if (ended) {
       sentence.value = endNote(ended)?.text ?? "The answer is finished.";
     } else {

@@ -6,6 +6,7 @@ import { onNextFrame } from "../render/frame.js";
 import { Composer } from "./composer.js";
 import { connectionPill } from "./connection_pill.js";
 import { DeleteDialog } from "./delete_dialog.js";
+import { whyUnavailable } from "./empty_state.js";
 import { icon } from "./icons.js";
 import { sidebar } from "./sidebar.js";
 import { Transcript } from "./transcript.js";
@@ -13,7 +14,7 @@ import { Transcript } from "./transcript.js";
 export function app(page, announcement) {
   const conversation = page.conversation.value;
   const title = page.titleOf(conversation);
-  const answering = unfinishedAnswer(conversation.state.value);
+  const answering = whyUnavailable(conversation) ? null : unfinishedAnswer(conversation.state.value);
   return html`
     <div class="app ${page.drawerOpen.value ? "drawer-open" : ""}">
       ${sidebar(page, () => closeDrawer(page))}

@@ -1,10 +1,10 @@
 /** Where prompts are typed: it grows with them, and keeps them until they have arrived. */
 
 import { Component, createRef, html } from "../vendor.js";
+import { whyUnavailable } from "./empty_state.js";
 import { icon, stopIcon } from "./icons.js";
 
 const GROWS_BY_ITSELF = CSS.supports("field-sizing", "content");
-const CLOSED = new Set(["gone", "signed_out"]);
 
 export class Composer extends Component {
   area = createRef();
@@ -43,11 +43,11 @@ export class Composer extends Component {
   };
 
   isClosed() {
-    return this.props.state.deleted || CLOSED.has(this.props.connection);
+    return whyUnavailable(this.props.conversation) !== null;
   }
 
   render({ conversation, draft, problem, answering, state }) {
-    const sending = state.messages.some((message) => message.state === "sending");
+    const sending = !this.isClosed() && state.messages.some((message) => message.state === "sending");
     const busy = answering !== null || sending;
     return html`
       <form class="composer" aria-label="Your message" onSubmit=${this.submit}>

@@ -17,7 +17,7 @@ export function emptyState(conversation) {
       <div class="suggestions">
         ${SUGGESTIONS.map(
           ([label, text]) => html`
-            <button type="button" class="suggestion" onClick=${() => conversation.send(text)}>
+            <button type="button" class="suggestion" onClick=${() => ask(conversation, text)}>
               <strong>${label}</strong><span>${text}</span>
             </button>
           `,
@@ -27,11 +27,22 @@ export function emptyState(conversation) {
   `;
 }
 
+/** The second click of a double click comes before the page has changed. */
+function ask(conversation, text) {
+  if (!conversation.state.value.messages.length) conversation.send(text);
+}
+
 const UNAVAILABLE = {
   deleted: ["This chat was deleted.", "It is gone in every tab and on every device."],
   gone: ["There is no such chat.", "It may have been deleted, or it belongs to somebody else."],
   signed_out: ["You are logged out.", "Log in to see your chats."],
 };
+
+/** Why nothing more is to be seen or heard of a conversation, for `unavailable`; null if there is. */
+export function whyUnavailable({ state, connection }) {
+  if (state.value.deleted) return "deleted";
+  return connection.value in UNAVAILABLE ? connection.value : null;
+}
 
 export function unavailable(why) {
   const [title, text] = UNAVAILABLE[why];

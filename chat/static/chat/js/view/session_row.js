@@ -58,13 +58,14 @@ export class SessionRow extends Component {
         done(event.currentTarget, event.key === "Enter");
       }
     };
+    // Not `value`: a rendering must leave what is being typed alone.
     return html`
       <li class="editing">
         <input
           class="rename"
           aria-label="New title"
           maxlength="200"
-          value=${item.title}
+          defaultValue=${item.title}
           ref=${(input) => input && this.focusOnce(input)}
           onKeyDown=${keys}
           onBlur=${(event) => done(event.currentTarget, true)}

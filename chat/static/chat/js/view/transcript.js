@@ -2,7 +2,7 @@
 
 import { Component, createRef, html } from "../vendor.js";
 import { copyCode, copyText } from "./copy.js";
-import { emptyState, unavailable } from "./empty_state.js";
+import { emptyState, unavailable, whyUnavailable } from "./empty_state.js";
 import { icon } from "./icons.js";
 import { Message } from "./message.js";
 import { Scroller } from "./scroller.js";
@@ -54,14 +54,12 @@ export class Transcript extends Component {
 }
 
 function content(conversation, state) {
-  const connection = conversation.connection.value;
-  if (state.deleted || connection === "gone" || connection === "signed_out") {
-    return unavailable(state.deleted ? "deleted" : connection);
-  }
-  if (!state.ready) return html`<p class="hint loading">Loading…</p>`;
-  if (!state.messages.length) return emptyState(conversation);
+  const why = whyUnavailable(conversation);
+  if (why) return unavailable(why);
+  const loading = !state.ready && html`<p class="hint loading">Loading…</p>`;
+  if (!state.messages.length) return loading || emptyState(conversation);
   const last = state.messages.at(-1);
-  return state.messages.map(
+  const messages = state.messages.map(
     (message) => html`
       <${Message}
         key=${message.key ?? message.id}
@@ -72,6 +70,7 @@ function content(conversation, state) {
       />
     `,
   );
+  return [loading, ...messages];
 }
 
 function onClick(event) {
