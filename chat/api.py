@@ -5,6 +5,7 @@ from inspect import iscoroutinefunction
 from typing import Any, Literal, cast
 from uuid import UUID
 
+import structlog
 from django.core.exceptions import RequestDataTooBig
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
@@ -33,6 +34,7 @@ from chat.models import ChatSession, Stream
 from chat.schemas import (
     ErrorBody,
     NewSession,
+    QueryId,
     QueryText,
     RenamedSession,
     SessionDetail,
@@ -48,6 +50,7 @@ from chat.snapshot import read_before, read_snapshot
 from chat.threads import in_search_thread, in_thread
 from events.exceptions import BusClosed, EventsError
 
+logger = structlog.get_logger(__name__)
 _REFUSALS: Any = {frozenset({400, 401, 403, 404, 405, 413, 415, 503}): ErrorBody}
 
 
@@ -94,7 +97,7 @@ async def get_sessions(request: CallerRequest, search: QueryText = "", before: Q
     exclude_unset=True,
     summary="A session with its newest messages, or those before one of them",
 )
-async def get_session(request: CallerRequest, session_id: UUID, before: UUID | None = None) -> dict[str, Any]:
+async def get_session(request: CallerRequest, session_id: UUID, before: QueryId = None) -> dict[str, Any]:
     return await in_thread(_read, request.auth, session_id, before)
 
 
@@ -182,6 +185,7 @@ def _stream(caller: Caller, session_id: UUID, stream_id: UUID) -> dict[str, Any]
         **{name: getattr(stream, name) for name in _STREAM_FIELDS},
         "stream_id": stream.id,
         "session_id": stream.session_id,
+        "trace_id": stream.trace_id.hex,
         "reason": stream.reason or None,
         "error_message": stream.error_message or None,
         "usage": {"prompt_tokens": stream.prompt_tokens, "completion_tokens": stream.completion_tokens},
@@ -212,13 +216,16 @@ def _to_chat_error(error: Exception) -> ChatError:
         case BusClosed():
             return ShuttingDown()
         case OperationalError() | InterfaceError() | EventsError():  # locked for too long, or gone: it passes
+            logger.warning("storage_away", err=repr(error))
             return Overloaded("The database is busy or away; try again in a moment.")
     return InvalidRequest()
 
 
 def _refuse(request: HttpRequest, error: Exception | type[Exception]) -> HttpResponse:
     assert isinstance(error, Exception)
-    return refuse(_to_chat_error(error))
+    response = refuse(_to_chat_error(error))
+    cast(Any, response)._has_been_logged = True  # else Django logs a 503, which any stranger can bring about
+    return response
 
 
 for _kind in (

@@ -124,7 +124,8 @@ class Prompt(ChatConsumer):
     method = "POST"
     limited = False  # it cannot be resumed
     stream: Stream | None = None
-    stream_hex = message_id = ""
+    stream_hex = ""
+    ids: dict[str, str | None]
     ended = False
 
     async def answer(self, body: bytes) -> None:
@@ -143,7 +144,7 @@ class Prompt(ChatConsumer):
         self.viewer = viewer = bus.current().viewer(self.session_id, 0)
         await viewer.join()  # before the prompt, so that nothing of its stream is missed
         accepted = await streams.answer(request)
-        self.stream_hex, self.message_id = accepted.stream.id.hex, str(accepted.stream.message_id)
+        self.stream_hex, self.ids = accepted.stream.id.hex, wire.ids(accepted.stream)
         if not accepted.repeated:  # who asks again did not start it
             self.stream = accepted.stream
         viewer.start_at(accepted.seq, read_log=accepted.repeated)
@@ -159,8 +160,7 @@ class Prompt(ChatConsumer):
         """It cannot come back, and must not take the end of its response for that of the answer."""
         error = Forbidden("This is no longer allowed: the API key was revoked, or the log-in has ended.")
         data = {"code": error.code, "message": error.message, "retryable": False}
-        ids = {"stream_id": str(UUID(self.stream_hex)), "message_id": self.message_id}
-        await self.send_body(sse.encode_frame(wire.ERROR, encode_data({**ids, **data})), more_body=True)
+        await self.send_body(sse.encode_frame(wire.ERROR, encode_data({**self.ids, **data})), more_body=True)
         raise error
 
     async def catch_up(self, viewer: Viewer) -> bool:
@@ -216,12 +216,13 @@ def _own(caller: Caller, session_id: UUID) -> None:
 
 
 def _what_is_left(stream_id: UUID) -> bytes | None:
-    """A stream as two frames without ids; None while it runs."""
+    """A stream's text, if there is any (a rollback removes it), and its end, without ids; None while it runs."""
     stream = Stream.objects.select_related("message").get(id=stream_id)
-    if stream.state not in ENDED or stream.message_id is None:
+    if stream.state not in ENDED:
         return None
-    text = "" if stream.message is None else stream.message.text
-    token = sse.encode_frame(wire.TOKEN, wire.token_encoder(stream.id, stream.message_id)(text)) if text else b""
+    token, message = b"", stream.message
+    if message is not None and message.text:
+        token = sse.encode_frame(wire.TOKEN, wire.token_encoder(stream.id, message.id)(message.text))
     end = wire.terminal(stream)
     return token + sse.encode_frame(end.type, end.data)
 

@@ -1,10 +1,14 @@
 """JSON from strangers: whatever is wrong with it is their fault, and said so."""
 
+import re
 from typing import Any
 
 import msgspec
 
 from chat.exceptions import InvalidRequest, UnsupportedMediaType
+
+# Of a pair's first half with less than a second half behind it msgspec says that the input was truncated.
+_ALONE_AT_THE_END = re.compile(rb"(?<!\\)\\u[dD][89abAB][0-9a-fA-F]{2}.{0,5}\Z", re.DOTALL)
 
 
 def read_json(body: bytes, content_type: str) -> Any:
@@ -19,4 +23,5 @@ def read_json(body: bytes, content_type: str) -> Any:
     except RecursionError:
         raise InvalidRequest("The JSON is nested too deeply.") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidRequest(f"The body is not valid JSON: {error}") from None
+        what = "a surrogate is alone" if _ALONE_AT_THE_END.search(body[-12:]) else error
+        raise InvalidRequest(f"The body is not valid JSON: {what}") from None

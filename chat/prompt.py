@@ -6,7 +6,15 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from django.conf import settings
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+)
 
 from chat.exceptions import InvalidRequest
 from chat.json_body import read_json
@@ -31,6 +39,15 @@ class Options(BaseModel):
     presence_penalty: Number | None = None
     frequency_penalty: Number | None = None
     stop: StopText | Annotated[list[StopText], Field(max_length=4)] | None = None
+
+    @field_validator("stop", mode="wrap")
+    @classmethod
+    def _text_or_texts(cls, stop: Any, check: ValidatorFunctionWrapHandler) -> Any:
+        """One sentence for all that may be wrong: of two types pydantic tells what each of them lacks."""
+        try:
+            return check(stop)
+        except ValidationError:
+            raise ValueError("give a text of 1 to 100 characters, or a list of at most four such texts") from None
 
 
 class PromptIn(BaseModel):

@@ -21,6 +21,7 @@ from chat.prompt import PromptRequest
 from chat.running_stream import STOP, RunningStream
 from chat.stream_log import log_start
 from chat.stream_state import UNFINISHED, EndReason, StreamState
+from chat.threads import in_thread
 from chat.turns import Accepted
 from chat.upkeep import Upkeep
 from events import bus
@@ -62,10 +63,13 @@ class Registry:
 
         Raises ShuttingDown, Overloaded, StorageUnavailable, and what `turns.accept` raises.
         """
-        if self._draining:
-            raise ShuttingDown
-        if len(self.streams) + self.accepting >= settings.CHAT_MAX_STREAMS:
-            raise Overloaded
+        if self._draining or len(self.streams) + self.accepting >= settings.CHAT_MAX_STREAMS:
+            refusal = ShuttingDown() if self._draining else Overloaded()
+            # Who asks again starts nothing, and may be told at any time what there is.
+            known = await in_thread(turns.repeated, request) if request.idempotency_key else None
+            if known is None:
+                raise refusal
+            return known
         self.accepting += 1
         in_doubt = asyncio.get_running_loop().create_future()
         accepting = self._keep(self._accept(request, partial(in_doubt.set_result, None)))

@@ -4,14 +4,18 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from chat.exceptions import InvalidRequest
 from chat.stream_state import EndReason, StreamState
 
 
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+def _one_line(value: Any) -> Any:
+    return " ".join(value.split()) if isinstance(value, str) else value
+
+
+def _none_if_empty(value: Any) -> Any:
+    return value or None
 
 
 def _not_blank(text: str) -> str:
@@ -26,8 +30,10 @@ def _no_nul(text: str) -> str:
     return text
 
 
-Title = Annotated[str, AfterValidator(_no_nul), AfterValidator(_one_line), StringConstraints(max_length=200)]
-QueryText = Annotated[str, AfterValidator(_no_nul), StringConstraints(max_length=200)]
+# The length comes first: after a validator pydantic takes any value's for a number of items.
+QueryText = Annotated[str, StringConstraints(max_length=200), AfterValidator(_no_nul)]
+Title = Annotated[QueryText, BeforeValidator(_one_line)]
+QueryId = Annotated[UUID | None, BeforeValidator(_none_if_empty)]
 
 
 class RequestBody(BaseModel):
@@ -105,7 +111,7 @@ class StreamDetail(BaseModel):
     session_id: UUID
     message_id: UUID | None
     prompt_id: UUID | None
-    trace_id: UUID
+    trace_id: str = Field(pattern="^[0-9a-f]{32}$", description="its log lines have it as `trace=`")
     state: StreamState
     reason: EndReason | None
     error_message: str | None
@@ -141,5 +147,7 @@ def refusal(error: Any, skip: int = 0) -> InvalidRequest:
     field = ".".join(str(part) for part in error["loc"][skip:])[:100] or None
     if error["type"] == "extra_forbidden":
         return InvalidRequest("There is no such field here.", field=field)
+    if error["type"] == "model_type":
+        return InvalidRequest(f"{field or 'The body'} must be a JSON object.", field=field)
     message = error["msg"].removeprefix("Value error, ")
     return InvalidRequest(f"{field or 'The body'}: {message}", field=field)

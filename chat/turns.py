@@ -78,8 +78,8 @@ def accept(log: LogTransaction, request: PromptRequest, lease_id: UUID | None) -
     if not found:
         raise NotFound
     session = found[0]
-    if key := claimed(request):
-        return Accepted(key.stream, key.seq, repeated=True)
+    if known := repeated(request):
+        return known
     before = unfinished(session)
     if before:
         make_way(request, before)
@@ -91,6 +91,12 @@ def accept(log: LogTransaction, request: PromptRequest, lease_id: UUID | None) -
         for position, waiting in enumerate([*before, stream]):
             announce_waiting(log, waiting, position)
     return Accepted(stream, seq, tuple(before), begun=not before)
+
+
+def repeated(request: PromptRequest) -> Accepted | None:
+    """What this prompt got when it was sent before with the same key. Raises IdempotencyMismatch."""
+    key = claimed(request)
+    return None if key is None else Accepted(key.stream, key.seq, repeated=True)
 
 
 def begin(log: LogTransaction, stream_id: UUID, *, force: bool) -> Begun | None:

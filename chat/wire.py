@@ -89,6 +89,11 @@ def message_json(
     return data
 
 
+def ids(stream: Stream) -> dict[str, str | None]:
+    """Whose event it is; there is no message any more if the stream was rolled back."""
+    message_id = None if stream.message_id is None else str(stream.message_id)
+    return {"stream_id": str(stream.id), "message_id": message_id}
+
+
 def _entry(type: str, stream: Stream, **data: Any) -> Entry:
-    ids = {"stream_id": str(stream.id), "message_id": str(stream.message_id)}
-    return Entry(type, encode_data({**ids, **data}), stream.id)
+    return Entry(type, encode_data({**ids(stream), **data}), stream.id)

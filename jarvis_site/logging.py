@@ -55,6 +55,7 @@ def configure(config: Mapping[str, Any]) -> None:
         logger.handlers.clear()
         logger.propagate = True
     logging.getLogger("django.request").setLevel(logging.ERROR)  # a line for each 404 is a stranger's to write
+    logging.getLogger("django.security").setLevel(logging.CRITICAL)  # so are its errors, with tracebacks
     logging.captureWarnings(True)
     structlog.configure(
         processors=[_with_exc_info, ProcessorFormatter.wrap_for_formatter],

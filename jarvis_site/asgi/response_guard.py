@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import structlog
 
+from chat.exceptions import Forbidden
 from events.exceptions import BusClosed
 from jarvis_site.asgi.errors import send_error
 from jarvis_site.asgi.headers import REQUEST_ID, completed
@@ -52,8 +53,8 @@ class _Exchange:
             whole = True
         except Exception as error:
             names = {"trace": self.scope[REQUEST_ID], "path": self.scope["path"]}
-            if self.started and isinstance(error, BusClosed):  # no defect: this process has no more time for it
-                log.warning("response_cut", **names)
+            if self.started and isinstance(error, (BusClosed, Forbidden)):  # no defect: nobody may, or can, go on
+                log.warning("response_cut", **names, err=str(error))
             else:
                 log.exception("request_failed", **names)
             if not self.started:

@@ -6,6 +6,7 @@ from uuid import UUID
 import pytest
 from django.conf import LazySettings
 from django.db import OperationalError
+from structlog.testing import capture_logs
 
 from chat import api, streams
 from events.exceptions import BusClosed, EventsError, StorageUnavailable
@@ -64,10 +65,28 @@ NO_ADDRESSES = [
 ]
 
 
+def logged_by_django(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name.startswith("django")]
+
+
 async def test_a_bad_body_is_the_senders_fault(ada: ApiClient) -> None:
     for name, body in BAD_BODIES.items():
         status, code, _ = error_of(await ada.send("POST", SESSIONS, body))
         assert (name, status, code) == (name, 400, "invalid_request")
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"[]", "The body must be a JSON object."),
+        (b'"title"', "The body must be a JSON object."),
+        (rb'{"title": "\ud800"}', "The body is not valid JSON: a surrogate is alone"),
+        (rb'{"title": "\\ud800"', "The body is not valid JSON: Input data was truncated"),
+        (b'{"title": "' + b"x" * 201 + b'"}', "title: String should have at most 200 characters"),
+    ],
+)
+async def test_what_is_wrong_is_said_in_the_senders_words(ada: ApiClient, body: bytes, message: str) -> None:
+    assert (await ada.send("POST", SESSIONS, body)).json()["error"]["message"] == message
 
 
 async def test_a_bad_field_is_named(ada: ApiClient) -> None:
@@ -137,6 +156,8 @@ async def test_missing_and_foreign_cannot_be_told_apart(ada: ApiClient, grace: A
         ("BREW", SESSIONS, "GET, POST"),
         ("POST", f"{SESSIONS}{NOWHERE}/", "DELETE, GET, PATCH"),
         ("GET", f"{SESSIONS}{NOWHERE}/stop/", "POST"),
+        ("POST", "/api/openapi.json", "GET"),
+        ("DELETE", "/api/openapi.json", "GET"),
     ],
 )
 async def test_a_wrong_method_is_told_the_right_ones(ada: ApiClient, method: str, path: str, allowed: str) -> None:
@@ -163,13 +184,18 @@ async def test_a_browser_without_its_token_is_forbidden(database: None) -> None:
     assert "X-CSRFToken" in response.json()["error"]["message"]
 
 
-async def test_a_locked_database_is_no_internal_error(ada: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_locked_database_is_no_internal_error(
+    ada: ApiClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     def locked(*arguments: Any) -> None:
         raise OperationalError("database is locked")
 
     monkeypatch.setattr(api, "list_sessions", locked)
-    response = await ada.get(SESSIONS)
+    with capture_logs() as lines:
+        response = await ada.get(SESSIONS)
     assert error_of(response) == (503, "overloaded", None)
+    assert [(line["event"], line["log_level"]) for line in lines] == [("storage_away", "warning")]
+    assert logged_by_django(caplog) == []
     assert int(response.headers["Retry-After"]) > 0
 
 
@@ -187,7 +213,9 @@ async def test_a_log_that_cannot_be_written_is_no_internal_error(
     assert int(response.headers["Retry-After"]) > 0
 
 
-async def test_a_defect_of_ours_is_told_in_the_same_shape(ada: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_defect_of_ours_is_told_in_the_same_shape(
+    ada: ApiClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     def broken(*arguments: Any) -> None:
         raise ZeroDivisionError("a secret")
 
@@ -195,6 +223,7 @@ async def test_a_defect_of_ours_is_told_in_the_same_shape(ada: ApiClient, monkey
     response = await ada.get(SESSIONS)
     assert error_of(response) == (500, "internal_error", None)
     assert "secret" not in response.text
+    assert logged_by_django(caplog) == [f"Internal Server Error: {SESSIONS}"]
 
 
 async def test_a_foreign_host_is_refused_in_json(ada: ApiClient) -> None:

@@ -54,6 +54,13 @@ async def test_alive_needs_nothing() -> None:
     assert (response.status_code, response.json()) == (200, {"status": "ok"})
 
 
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
+@pytest.mark.parametrize("method", ["POST", "DELETE"])
+async def test_a_wrong_method_is_told_the_right_ones(method: str, path: str) -> None:
+    response = await ApiClient().send(method, path)
+    assert (response.status_code, response.headers["Allow"]) == (405, "GET, HEAD")
+
+
 async def test_ready_when_all_is_well(nobody: ApiClient, provider: Provider) -> None:
     expected = {"status": "ok", "database": "ok", "layer": "ok", "provider": "ok"}
     assert await ready(nobody) == (200, expected)

@@ -104,6 +104,13 @@ async def test_a_message_of_another_session_is_no_cursor(ada: ApiClient) -> None
     assert error_of(await ada.get(f"{path}?before={other[0].id}")) == (400, "invalid_request", "before")
 
 
+@pytest.mark.parametrize("path", ["/api/sessions/", "/api/sessions/{id}/"])
+async def test_an_empty_cursor_is_the_first_page(ada: ApiClient, path: str) -> None:
+    path = path.format(id=(session_id := (await ada.new_session())["id"]))
+    await conversation(session_id)
+    assert (await ada.get(f"{path}?before=")).json() == (await ada.get(path)).json()
+
+
 async def test_a_session_is_renamed(ada: ApiClient) -> None:
     path = f"/api/sessions/{(await ada.new_session('old'))['id']}/"
     response = await ada.patch(path, {"title": "new"})
@@ -123,13 +130,15 @@ async def test_a_deleted_session_is_gone(ada: ApiClient) -> None:
 async def test_a_stream_is_described(ada: ApiClient) -> None:
     session_id = (await ada.new_session())["id"]
     prompt, answer = await conversation(session_id)
-    stream_id = (await in_thread(Stream.objects.get, message=answer)).id
+    stream = await in_thread(Stream.objects.get, message=answer)
+    stream_id = stream.id
     said = (await ada.get(f"/api/sessions/{session_id}/streams/{stream_id}/")).json()
     assert (said["state"], said["reason"], said["error_message"]) == ("completed", "completed", None)
     assert (said["first_token_seconds"], said["duration_seconds"], said["tokens"], said["batches"]) == (0.25, 1.5, 7, 2)
     assert said["usage"] == {"prompt_tokens": None, "completion_tokens": 7}
     await in_thread(Stream.objects.update, tokens=None)
     assert (await ada.get(f"/api/sessions/{session_id}/streams/{stream_id}/")).json()["tokens"] is None
+    assert said["trace_id"] == stream.trace_id.hex, "as in its log lines"
     assert (said["message_id"], said["prompt_id"]) == (str(answer.id), str(prompt.id))
 
 

@@ -1,5 +1,6 @@
 """What the admin's threads, a heartbeat and a late repeat may meet."""
 
+import json
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -10,6 +11,7 @@ from django.db import OperationalError
 from chat import consumers, streams
 from chat.callers import Caller
 from chat.consumers import SessionEvents
+from chat.models import Stream
 from chat.threads import in_thread
 from events.core.sse import Decoder
 from tests.chat.conversation import Conversation
@@ -51,3 +53,20 @@ async def test_of_a_stream_whose_events_are_gone_its_text_and_end_are_left(talk:
     assert (token.event, token.id, end.event, end.id) == ("chat.token", None, "chat.end", None)
     assert talk.history.text(accepted.stream.id) in token.data
     assert '"reason":"completed"' in end.data
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "event"), [("interrupted", "interrupted", "end"), ("failed", "worker_lost", "error")]
+)
+async def test_of_a_stream_whose_message_is_gone_too_its_end_is_left(
+    talk: Conversation, state: str, reason: str, event: str
+) -> None:
+    accepted = await talk.ask()
+    await talk.end_of(accepted)
+    rows = Stream.objects.filter(id=accepted.stream.id)
+    await in_thread(rows.update, message=None, state=state, reason=reason)
+    left = await in_thread(consumers._what_is_left, accepted.stream.id)
+    assert left is not None
+    [end] = Decoder().feed(left)
+    assert (end.event, json.loads(end.data)["message_id"]) == (f"chat.{event}", None)
+    assert reason in end.data

@@ -8,7 +8,7 @@ import pytest
 from pytest_django.fixtures import Settings
 
 from chat import registry
-from chat.exceptions import IdempotencyMismatch, SessionBusy
+from chat.exceptions import IdempotencyMismatch, Overloaded, SessionBusy, ShuttingDown
 from chat.models import IdempotencyKey, Message, Stream
 from chat.stream_state import EndReason
 from chat.threads import in_thread
@@ -221,3 +221,23 @@ async def test_a_refused_prompt_claims_no_key(talk: Conversation) -> None:
     running(first).stop(EndReason.STOPPED)
     await talk.end_of(first)
     assert not (await talk.ask(**named)).repeated
+
+
+@pytest.mark.parametrize("state", ["full", "draining"])
+async def test_asking_again_is_answered_by_a_process_that_takes_no_more_prompts(
+    talk: Conversation, settings: Settings, state: str
+) -> None:
+    named: dict[str, Any] = {"idempotency_key": "k", "body_digest": "d"}
+    first = await talk.ask_and_hear(**named)
+    if state == "full":
+        settings.CHAT_MAX_STREAMS = 1
+    else:
+        await registry.current().drain(0.1)
+    again = await talk.ask(FOREVER, **named)
+    assert (again.stream.id, again.seq, again.repeated) == (first.stream.id, first.seq, True)
+    with pytest.raises(IdempotencyMismatch):
+        await talk.ask("another", idempotency_key="k", body_digest="e")
+    for key in ("", "other"):
+        with pytest.raises(Overloaded if state == "full" else ShuttingDown):
+            await talk.ask(idempotency_key=key, body_digest="d")
+    assert len(await talk.messages()) == 2

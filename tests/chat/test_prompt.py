@@ -73,6 +73,7 @@ def test_the_same_body_has_the_same_digest_and_another_has_another() -> None:
         ({"prompt": "?", "options": {"max_tokens": 0}}, "options.max_tokens"),
         ({"prompt": "?", "options": {"seed": 2**60}}, "options.seed"),
         ({"prompt": "?", "options": {"url": "http://evil.example"}}, "options.url"),
+        ({"prompt": "?", "options": 7}, "options"),
         ({"prompt": "?", "url": "http://evil.example"}, "url"),
     ],
 )
@@ -81,6 +82,24 @@ def test_what_is_no_prompt_is_refused_and_the_field_named(body: bytes | dict[str
         parsed(body)
     assert refused.value.field == field
     assert len(refused.value.message) < 400
+
+
+@pytest.mark.parametrize("stop", ["", "x" * 101, 7, {}, [""], ["x" * 101], [7], ["."] * 5])
+def test_the_texts_that_stop_an_answer_are_one_to_four_short_ones(stop: Any) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        parsed({"prompt": "?", "options": {"stop": stop}})
+    assert refused.value.field == "options.stop"
+    assert refused.value.message.startswith("options.stop: give a text of 1 to 100 characters, or a list of")
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [([], "The body must be a JSON object."), ({"prompt": "?", "options": 7}, "options must be a JSON object.")],
+)
+def test_what_must_be_an_object_is_told_so(body: Any, message: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        parsed(json.dumps(body).encode())
+    assert refused.value.message == message
 
 
 @pytest.mark.parametrize("content_type", ["", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"])

@@ -7,6 +7,7 @@ import pytest
 from django.conf import settings
 from structlog.testing import capture_logs
 
+from chat.exceptions import Forbidden
 from events.exceptions import BusClosed
 from jarvis_site.asgi import application as site
 from jarvis_site.asgi import behind_the_gate
@@ -107,7 +108,10 @@ async def test_a_failure_in_mid_stream_breaks_the_connection_where_the_server_ca
     assert not exchange.is_whole
 
 
-@pytest.mark.parametrize(("error", "lines"), [(BusClosed, ["response_cut"]), (RuntimeError, ["request_failed"])])
+@pytest.mark.parametrize(
+    ("error", "lines"),
+    [(BusClosed, ["response_cut"]), (Forbidden, ["response_cut"]), (RuntimeError, ["request_failed"])],
+)
 async def test_a_response_that_outlives_its_process_is_broken_off_and_is_no_defect(
     error: type[Exception], lines: list[str]
 ) -> None:

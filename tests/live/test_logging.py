@@ -180,6 +180,16 @@ def test_the_level_is_ours_alone_since_other_peoples_debug_holds_data(tmp_path: 
     assert [parse(line)[2] for line in logged_by(tmp_path, code, level="DEBUG")[0]] == ["ours"]
 
 
+def test_strangers_write_neither_of_what_they_did_not_find_nor_of_what_they_must_not_send(tmp_path: Path) -> None:
+    code = (
+        "logging.getLogger('django.request').warning('Not Found')\n"
+        "logging.getLogger('django.security.csrf').warning('Forbidden')\n"
+        "logging.getLogger('django.security.TooManyFieldsSent').error('Too many')\n"
+        "logging.getLogger('django.request').error('Internal Server Error')"
+    )
+    assert ["Internal Server Error" in line for line in logged_by(tmp_path, code)[0]] == [True]
+
+
 def test_warnings_are_logged(tmp_path: Path) -> None:
     lines, _ = logged_by(tmp_path, "import warnings; warnings.warn('old')")
     assert parse(lines[0])[1:3] == ("warning", "py.warnings")

@@ -1,10 +1,14 @@
 """The spine on a real Daphne: a prompt goes in, a model's tokens come out, and everybody sees the same."""
 
+import asyncio
+from collections.abc import Iterator
+from uuid import UUID
+
 import pytest
 
 from chat.schemas import StreamAccepted
 from tests.corpus import hostile_text, plain_text
-from tests.live.site import FOREVER, SHORT, SILENT, Site
+from tests.live.site import FOREVER, SHORT, SILENT, Site, running_site
 
 
 async def test_a_prompt_is_answered_while_it_is_written(site: Site) -> None:
@@ -44,6 +48,7 @@ async def test_who_does_not_want_to_wait_gets_202_and_reads_on_from_there(site: 
         assert viewer.history.problems(after=reply.data["seq"]) == []
         stream = (await client.send("GET", reply.headers["Location"])).data
         assert (stream["state"], stream["reason"], stream["tokens"]) == ("completed", "completed", 20)
+        assert stream["trace_id"] in {line.fields["trace"] for line in await site.lines("stream_start")}
 
 
 async def test_a_prompt_sent_again_after_its_rollback_is_answered_as_the_schema_says(site: Site) -> None:
@@ -55,6 +60,36 @@ async def test_a_prompt_sent_again_after_its_rollback_is_answered_as_the_schema_
         again = await client.prompt(session, FOREVER, key="once")
         assert (again.status, again.data) == (202, {**first, "message_id": None, "prompt_id": None})
         assert [StreamAccepted.model_validate(data).seq for data in (first, other, again.data)] == [0, other["seq"], 0]
+
+
+@pytest.fixture
+def forgetful() -> Iterator[Site]:
+    """A server that keeps events for a second."""
+    with running_site(EVENTS_RETENTION_SECONDS="1", CHAT_UPKEEP_SECONDS="0.3") as site:
+        yield site
+
+
+async def test_of_a_prompt_that_was_rolled_back_and_forgotten_its_end_is_left(forgetful: Site) -> None:
+    async with forgetful.client() as client:
+        session = await client.new_session()
+        first = await client.ask(session, FOREVER, key="once").until_text()
+        await client.prompt(session, SHORT, if_busy="rollback")
+        assert await first.until_end() == "interrupted"
+        async with asyncio.timeout(20):
+            while await asyncio.to_thread(events_of, forgetful, first.stream_id):
+                pass
+        again = await client.ask(session, FOREVER, key="once").until_over()
+        assert again.error is None
+        [end] = again.history
+        assert (end.type, end.seq, end.data["reason"]) == ("chat.end", None, "interrupted")
+        assert (end.data["stream_id"], end.data["message_id"]) == (first.stream_id, None)
+    assert await forgetful.lines("request_failed") == []
+
+
+def events_of(site: Site, stream_id: str) -> int:
+    with site.database() as database:
+        query = "SELECT count(*) FROM events_event WHERE stream_id = ?"
+        return int(database.execute(query, [UUID(stream_id).hex]).fetchone()[0])
 
 
 @pytest.mark.parametrize("header", [True, False], ids=["Last-Event-ID", "after"])

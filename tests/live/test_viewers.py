@@ -12,7 +12,7 @@ from events.core.sse import RETRY
 from tests.client import Viewer
 from tests.corpus import plain_text
 from tests.live.server import PROJECT, environment
-from tests.live.site import FOREVER, SHORT, Site, running_site
+from tests.live.site import FOREVER, SHORT, Line, Site, running_site
 
 PROMPT = "scripted:?tokens=100&rate=50"
 
@@ -36,13 +36,13 @@ async def test_fifty_viewers_read_the_same_bytes_and_they_are_what_is_stored(sit
     async with site.client() as client:
         session = await client.new_session()
         viewers = [await client.follow(session, 0).until_open() for _ in range(10)]
-        answer = client.ask(session, PROMPT)
+        answer = client.ask(session, "scripted:?tokens=400&rate=100")  # 20 batches at least, however busy it is
         for number in range(40):
             await viewers[0].until(lambda viewer: len(viewer.history) > number // 3)  # noqa: B023
             after = random.choice([0, None, random.randrange(viewers[0].cursor + 1)])
             viewers.append(client.follow(session, after))
         await answer.until_over()
-        assert answer.text == plain_text(100)
+        assert answer.text == plain_text(400)
         for viewer in viewers:
             await viewer.until_end(answer.stream_id)
         whole = read(viewers[0])
@@ -124,6 +124,12 @@ async def test_a_key_that_is_revoked_breaks_the_answer_off(impatient: Site) -> N
             "forbidden",
             answer.stream_id,
         )
+
+        def here(lines: list[Line]) -> list[str]:
+            return [line.event for line in lines if session in line.fields.get("path", "")]
+
+        lines = await impatient.until_lines(here, "response_cut", "request_failed")
+        assert here(lines) == ["response_cut"], "nothing that could be reported as a defect"
 
 
 def new_key(site: Site) -> str:
