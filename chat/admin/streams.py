@@ -1,6 +1,8 @@
 """Streams: what runs, how long the first token took, how each one ended; and a way to stop them."""
 
+import re
 from typing import Any
+from uuid import UUID
 
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
@@ -19,8 +21,9 @@ from chat.models import Stream
 from chat.stream_state import ACTIVE, UNFINISHED, StreamState
 
 _LISTED_IN_CONFIRMATION = 50
+_HEX = re.compile("[0-9a-fA-F]{32}")
 _STREAM_FIELDS = (
-    *("id", "trace_id", "of_session", "user", "turn", "model", "badge", "reason", "stop_requested"),
+    *("id", "trace", "of_session", "user", "turn", "model", "badge", "reason", "stop_requested"),
     *("created_at", "started_at", "ended_at", "queued_seconds", "first_token_ms", "duration_seconds"),
     *("tokens_per_second", "tokens", "batches", "text_bytes", "prompt_tokens", "completion_tokens"),
     *("if_busy", "on_disconnect", "prompt", "message", "lease"),
@@ -73,6 +76,20 @@ class StreamAdmin(ReadOnlyAdmin[Stream]):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Stream | None = None) -> tuple[str, ...]:
         return self.get_fields(request, obj)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """A trace, or any id, may be given without its dashes, as log lines have it."""
+        term = search_term.strip()
+        if _HEX.fullmatch(term):
+            term = str(UUID(term))
+        return super().get_search_results(request, queryset, term)
+
+    @admin.display
+    def trace(self, stream: Stream) -> str:
+        """As its log lines have it."""
+        return stream.trace_id.hex
 
     @admin.display(description="id", ordering="id")
     def short_id(self, stream: Stream) -> str:

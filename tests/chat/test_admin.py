@@ -138,6 +138,7 @@ def test_search_never_looks_into_text(search: str) -> None:
 
 def test_search_finds_ids_and_users() -> None:
     stream, client = conversation(), staff(*VIEWS)
+    assert client.get(LISTS[1], {"q": stream.trace_id.hex}).context["cl"].result_count == 1  # as the log has it
     for path, ids in ((LISTS[0], [stream.session_id]), (LISTS[1], [stream.pk, stream.session_id, stream.trace_id])):
         for term in ["ada", *(str(each) for each in ids), *(str(each)[:13] for each in ids)]:
             assert client.get(path, {"q": term}).context["cl"].result_count == 1, (path, term)
