@@ -8,7 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -121,7 +121,10 @@ class Site:
 
     def _open_now(self) -> Open:
         process = Path(f"/proc/{self.server.pid}")
-        names = [os.readlink(path) for path in (process / "fd").iterdir() if path.is_symlink()]
+        names = []
+        for path in (process / "fd").iterdir():
+            with suppress(FileNotFoundError):  # closed between the two looks
+                names.append(os.readlink(path))
         sockets = sum(name.startswith("socket:") for name in names)
         databases = sum(name.endswith(".sqlite3") for name in names)
         told = ask_for_tasks(self.server.pid, self.server.data_dir)
