@@ -87,10 +87,21 @@ class FakeServer:
             if request.transport is not None:
                 request.transport.abort()
 
-    def refuse(self, what: str, status: int, code: str, message: str, headers: dict[str, str] | None = None) -> None:
-        """The next request of this kind gets this error."""
+    def refuse(
+        self,
+        what: str,
+        status: int,
+        code: str,
+        message: str,
+        headers: dict[str, str] | None = None,
+        after: asyncio.Event | None = None,
+    ) -> None:
+        """The next request of this kind gets this error; not before `after` is set."""
 
         async def refusal(request: web.Request) -> web.Response:
+            if after is not None:
+                self._news.set()
+                await after.wait()
             return web.json_response({"error": {"code": code, "message": message}}, status=status, headers=headers)
 
         self.fail(what, refusal)

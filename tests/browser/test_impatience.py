@@ -1,7 +1,6 @@
 """What is done before the server has answered, on the fake server: stop, reload, leave, come back, ask again."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 import pytest
 from aiohttp import web
@@ -14,16 +13,7 @@ from tests.browser.fake_server import FakeServer
 pytestmark = [pytest.mark.services, pytest.mark.asyncio(loop_scope="session")]
 
 
-async def lost(request: web.Request) -> None:
-    """Neither taken nor answered."""
-
-
-def refused_late(may_pass: asyncio.Event) -> Callable[[web.Request], Awaitable[web.Response]]:
-    async def refused(request: web.Request) -> web.Response:
-        await may_pass.wait()
-        return web.json_response({"error": {"code": "too_large", "message": "The prompt is too long."}}, status=413)
-
-    return refused
+TOO_LONG = (413, "too_large", "The prompt is too long.")
 
 
 # --- stop ---
@@ -77,7 +67,7 @@ async def test_stop_stops_the_answer_though_the_prompt_on_its_way_is_refused(
     await chat.ask("First")
     await expect(chat.texts).to_have_text("On and on")
     may_pass = asyncio.Event()
-    fake.fail("POST streams", refused_late(may_pass))
+    fake.refuse("POST streams", *TOO_LONG, after=may_pass)
     await chat.ask("Second")
     await chat.stop()
     may_pass.set()
@@ -156,7 +146,7 @@ async def test_a_refusal_is_told_of_where_one_is(fake: FakeServer, open_page: Op
     fake.new_chat("Second")
     chat = ChatPage(await open_page(f"{fake.url}/s/{session.id}/", expect_failures=True))
     may_pass = asyncio.Event()
-    fake.fail("POST streams", refused_late(may_pass))
+    fake.refuse("POST streams", *TOO_LONG, after=may_pass)
     await chat.ask("A long text")
     await chat.chats.get_by_role("link", name="Second").click()
     await chat.composer.fill("Something else")
@@ -171,7 +161,7 @@ async def test_a_refusal_is_told_of_where_one_is(fake: FakeServer, open_page: Op
 async def test_a_chat_that_was_made_for_a_refused_prompt_can_be_found(fake: FakeServer, open_page: OpenPage) -> None:
     chat = ChatPage(await open_page(fake.url, expect_failures=True))
     may_pass = asyncio.Event()
-    fake.fail("POST streams", refused_late(may_pass))
+    fake.refuse("POST streams", *TOO_LONG, after=may_pass)
     await chat.ask("A long text")
     await fake.until(lambda: not fake.faults["POST streams"])
     await chat.chats.get_by_role("link", name="New chat").click()

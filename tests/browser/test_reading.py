@@ -5,7 +5,7 @@ from playwright.async_api import Page, expect
 
 from tests.browser.chat_page import ChatPage
 from tests.browser.conftest import OpenPage
-from tests.browser.model import Model, in_pieces
+from tests.browser.model import Model, Speech, in_pieces
 
 pytestmark = [pytest.mark.services, pytest.mark.asyncio(loop_scope="session")]
 
@@ -20,13 +20,19 @@ async def put_finger(page: Page, y: float, *then: float) -> None:
         await touch.send("Input.dispatchTouchEvent", {"type": event, "touchPoints": [{"x": 700, "y": height}]})
 
 
+async def long_answer(chat: ChatPage, model: Model) -> Speech:
+    """Longer than the page, all of it shown, and going on."""
+    speech = model.will_speak().say(PARAGRAPHS)
+    await chat.ask("Go on and on")
+    await expect(chat.texts).to_contain_text("Paragraph 39")
+    return speech
+
+
 async def test_the_page_follows_the_text_until_the_reader_scrolls_up(
     served: str, model: Model, open_page: OpenPage
 ) -> None:
     chat = ChatPage(await open_page(served))
-    speech = model.will_speak().say(PARAGRAPHS)
-    await chat.ask("Go on and on")
-    await expect(chat.texts).to_contain_text("Paragraph 39")
+    speech = await long_answer(chat, model)
     assert await chat.at_the_end()
     await chat.scroll_up()
     before = await chat.transcript.evaluate("(box) => box.scrollTop")
@@ -43,9 +49,7 @@ async def test_the_page_follows_the_text_until_the_reader_scrolls_up(
 
 async def test_scrolling_down_to_the_end_follows_again(served: str, model: Model, open_page: OpenPage) -> None:
     chat = ChatPage(await open_page(served))
-    speech = model.will_speak().say(PARAGRAPHS)
-    await chat.ask("Go on and on")
-    await expect(chat.texts).to_contain_text("Paragraph 39")
+    speech = await long_answer(chat, model)
     await chat.transcript.press("PageUp")
     await expect(chat.jump).to_be_visible()
     await chat.has_come_to_rest()  # who presses End before anything has moved has nothing to arrive at
@@ -60,9 +64,7 @@ async def test_a_finger_that_moves_up_at_the_end_does_not_stop_the_following(
     served: str, model: Model, open_page: OpenPage
 ) -> None:
     chat = ChatPage(await open_page(served, has_touch=True))
-    speech = model.will_speak().say(PARAGRAPHS)
-    await chat.ask("Go on and on")
-    await expect(chat.texts).to_contain_text("Paragraph 39")
+    speech = await long_answer(chat, model)
     await put_finger(chat.page, 500, *range(480, 300, -20))
     speech.say(PARAGRAPHS, "The end.")
     await expect(chat.texts).to_contain_text("The end.")
@@ -73,9 +75,7 @@ async def test_a_finger_that_moves_up_at_the_end_does_not_stop_the_following(
 
 async def test_a_finger_that_moves_down_stops_the_following(served: str, model: Model, open_page: OpenPage) -> None:
     chat = ChatPage(await open_page(served, has_touch=True))
-    speech = model.will_speak().say(PARAGRAPHS)
-    await chat.ask("Go on and on")
-    await expect(chat.texts).to_contain_text("Paragraph 39")
+    speech = await long_answer(chat, model)
     await put_finger(chat.page, 300, *range(320, 500, 20))
     await expect(chat.jump).to_be_visible()
     speech.end()
@@ -85,9 +85,7 @@ async def test_a_finger_that_only_trembles_does_not_stop_the_following(
     served: str, model: Model, open_page: OpenPage
 ) -> None:
     chat = ChatPage(await open_page(served, has_touch=True))
-    speech = model.will_speak().say(PARAGRAPHS)
-    await chat.ask("Go on and on")
-    await expect(chat.texts).to_contain_text("Paragraph 39")
+    speech = await long_answer(chat, model)
     for event, y in (("touchstart", 300), ("touchmove", 301)):
         await chat.transcript.dispatch_event(event, {"touches": [{"identifier": 0, "clientX": 700, "clientY": y}]})
     await expect(chat.jump).to_be_visible()

@@ -44,19 +44,23 @@ async def test_what_was_typed_meanwhile_is_kept_with_it(fake: FakeServer, open_p
 
 
 async def test_a_prompt_whose_answer_was_lost_is_not_asked_twice(fake: FakeServer, open_page: OpenPage) -> None:
-    """The server takes the prompt, but its 202 never arrives: the page sends it again with the same key."""
+    """The server takes the prompt, but neither its 202 nor an event arrives: the page sends it again, same key."""
     chat = ChatPage(await open_page(fake.url, expect_failures=True))
     await chat.ask("Hello")
     await chat.last_answer_is("completed")
     session = next(iter(fake.chats.values()))
+    sent_again = asyncio.Event()
 
     async def taken_and_lost(request: web.Request) -> None:
+        fake.delay("GET events", sent_again)
+        fake.cut_viewers()
         fake.keys[request.headers["Idempotency-Key"]] = await session.ask("Once", fake.model)
 
     fake.fail("POST streams", taken_and_lost)
     again = chat.page.expect_event("requestfinished", lambda request: request.url.endswith("/streams/"))
     async with again:
         await chat.ask("Once")
+    sent_again.set()
     await expect(chat.texts).to_have_text(["You said: Hello", "You said: Once"])
     await chat.last_answer_is("completed")
     await expect(chat.prompts).to_have_text(["Hello", "Once"])
@@ -124,12 +128,7 @@ async def test_a_prompt_that_could_not_be_sent_is_back_where_a_new_chat_was_begu
     chat = ChatPage(await open_page(fake.url, expect_failures=True))
     fake.new_chat("Another")
     may_pass = asyncio.Event()
-
-    async def refused_late(request: web.Request) -> web.Response:
-        await may_pass.wait()
-        return web.json_response({"error": {"code": "forbidden", "message": "No more chats."}}, status=403)
-
-    fake.fail("POST sessions", refused_late)
+    fake.refuse("POST sessions", 403, "forbidden", "No more chats.", after=may_pass)
     await chat.ask("About zebras")
     await chat.chats.get_by_role("link", name="New chat").click()
     await chat.composer.fill("About otters")
@@ -144,12 +143,7 @@ async def test_a_prompt_that_could_not_be_sent_waits_in_the_chat_that_was_left(
     first, second = fake.new_chat("First"), fake.new_chat("Second")
     chat = ChatPage(await open_page(f"{fake.url}/s/{first.id}/", expect_failures=True))
     may_pass = asyncio.Event()
-
-    async def refused_late(request: web.Request) -> web.Response:
-        await may_pass.wait()
-        return web.json_response({"error": {"code": "too_large", "message": "The prompt is too long."}}, status=413)
-
-    fake.fail("POST streams", refused_late)
+    fake.refuse("POST streams", 413, "too_large", "The prompt is too long.", after=may_pass)
     await chat.ask("A very long text")
     await chat.chats.get_by_role("link", name="Second").click()
     await expect(chat.page).to_have_url(f"{fake.url}/s/{second.id}/")
