@@ -39,16 +39,8 @@ async def profiled(kind: type[Server], streams: int, seconds: float) -> list[str
             await warm_up(server)
             until = LEAD_SECONDS + streams / server.starts_per_second + seconds
             command = [str(PYTHON.with_name("py-spy")), "record", "--pid", str(server.pid), "--format", "raw"]
-            command += [
-                "--native",
-                "--function",
-                "--rate",
-                "100",
-                "--duration",
-                str(round(until)),
-                "--output",
-                str(output),
-            ]
+            command += f"--native --function --rate 100 --duration {round(until)}".split()
+            command += ["--output", str(output)]
             load = asyncio.create_task(run_streams(server, streams=streams, seconds=seconds))
             done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
             await load

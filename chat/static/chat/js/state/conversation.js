@@ -5,7 +5,7 @@ import { Connection } from "../net/connection.js";
 import { EMPTY, reduce, unfinishedAnswer } from "../core/reducer.js";
 import { batch, signal } from "../vendor.js";
 import { deliver } from "./delivery.js";
-import { drafts } from "./drafts.js";
+import { drafts, givenBack } from "./drafts.js";
 import { outbox } from "./outbox.js";
 
 const STOP_TIMEOUT_MS = 8_000;
@@ -134,7 +134,7 @@ export class Conversation {
 
   /** A prompt could not be sent: nothing of what was written is lost. */
   giveBack(text, problem) {
-    this.write([text, this.draft.value].filter(Boolean).join("\n\n"));
+    this.write(givenBack(text, this.draft.value));
     this.problem.value = problem;
   }
 

@@ -3,7 +3,7 @@
 import { api, csrfToken } from "../net/api.js";
 import { batch, signal } from "../vendor.js";
 import { Conversation } from "./conversation.js";
-import { drafts } from "./drafts.js";
+import { drafts, givenBack } from "./drafts.js";
 import { outbox } from "./outbox.js";
 import { Sessions } from "./sessions.js";
 import { store } from "./store.js";
@@ -83,7 +83,7 @@ export class Page {
   #sendAgain({ sessionId, key, text, at }) {
     const open = this.conversation.value;
     if (open.sessionId !== sessionId) this.#toDraft(sessionId, text);
-    else if (sessionId === null || Date.now() - at > RESENT_MS) open.write(joined(text, open.draft.value));
+    else if (sessionId === null || Date.now() - at > RESENT_MS) open.write(givenBack(text, open.draft.value));
     else open.send(text, key);
   }
 
@@ -115,7 +115,7 @@ export class Page {
   }
 
   #toDraft(sessionId, text) {
-    drafts.write(sessionId, joined(text, drafts.read(sessionId)));
+    drafts.write(sessionId, givenBack(text, drafts.read(sessionId)));
   }
 
   /** From the list, which may be searched for others later; the title of a session that is not in it is asked for. */
@@ -125,10 +125,6 @@ export class Page {
     const session = listed ?? (await api.readSession(conversation.sessionId).catch(() => null));
     if (session && !conversation.title.value) conversation.title.value = session.title;
   }
-}
-
-function joined(text, draft) {
-  return [text, draft].filter(Boolean).join("\n\n");
 }
 
 function address(sessionId) {
