@@ -21,7 +21,7 @@ from benchmarks import machine
 from benchmarks.calibration import Costs, measured
 from benchmarks.report import table
 from benchmarks.servers import BENCHMARKS
-from events.core.batching import Batcher
+from events.core.batching import TICK_SHARE, Batcher
 from events.core.pace import Pace
 
 RATE = 50.0
@@ -53,7 +53,7 @@ def simulate(costs: Costs, streams: int, seconds: float = 5.0, seed: int = 1) ->
     """
     chance = random.Random(seed)
     pace = Pace(INTERVAL_SECONDS, LONGEST_SECONDS)
-    batchers = [Batcher(INTERVAL_SECONDS, 1024, INTERVAL_SECONDS / 3) for _ in range(streams)]
+    batchers = [Batcher(INTERVAL_SECONDS, 1024, INTERVAL_SECONDS * TICK_SHARE) for _ in range(streams)]
     waiting: list[list[float]] = [[] for _ in range(streams)]
     queue = [(chance.random() / 3, 0, stream) for stream in range(streams)]  # (when, 0 a token or 1 a timer, whose)
     heapq.heapify(queue)

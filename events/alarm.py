@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from math import inf
 
 EARLY_SECONDS = 1e-3  # a timer of uvloop's may come early by half of it: who asks the clock then would wait for ever
 
@@ -56,8 +57,8 @@ class Alarm:
         """Whether somebody sleeps, until a time."""
         return self._sleeper is not None and self.at is not None
 
-    async def sleep(self, at: float | None) -> float:
-        """Until that time, one that is set meanwhile, or a ring. By how many seconds the time is over; 0 before."""
+    async def sleep(self, at: float | None) -> float | None:
+        """Until that time, one that is set meanwhile, or a ring. By how many seconds the time is over; None before."""
         self._sleeper, self.at = self._loop.create_future(), None
         if at is not None:
             self.set(at)
@@ -65,7 +66,8 @@ class Alarm:
             await self._sleeper
         finally:
             self._sleeper = None
-        return 0.0 if self.at is None else max(0.0, self._loop.time() - self.at)
+        late_seconds = -inf if self.at is None else self._loop.time() - self.at
+        return None if late_seconds < -EARLY_SECONDS else max(0.0, late_seconds)
 
     def set(self, at: float) -> None:
         """For who sleeps and has no time yet."""

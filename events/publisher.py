@@ -15,7 +15,7 @@ import structlog
 from events import metrics
 from events.alarm import EARLY_SECONDS, Alarm, Timers
 from events.conf import conf
-from events.core.batching import Batch, Batcher
+from events.core.batching import TICK_SHARE, Batch, Batcher
 from events.core.pace import Pace
 from events.event_log import EventLog
 from events.exceptions import BusClosed, StorageUnavailable
@@ -24,8 +24,6 @@ from events.log_transaction import Entry, First, LogTransaction
 logger = structlog.get_logger(__name__)
 T = TypeVar("T")
 Last = Callable[[LogTransaction, Sequence[Entry]], T]
-
-_TICKS = 3  # of the interval: streams whose batches are due within one leave together, in one commit
 
 
 class BatchingPublisher:
@@ -59,7 +57,7 @@ class BatchingPublisher:
         self._on_trouble = on_trouble
         self._loop = asyncio.get_running_loop()
         self._pace = pace
-        self._batcher = Batcher(pace.interval_seconds, conf.flush_bytes, conf.flush_interval_seconds / _TICKS)
+        self._batcher = Batcher(pace.interval_seconds, conf.flush_bytes, conf.flush_interval_seconds * TICK_SHARE)
         self._max_pending_bytes = conf.max_pending_bytes
         self._others: list[Entry] = []
         self._published = self._others_sent = 0
@@ -185,7 +183,8 @@ class BatchingPublisher:
     async def _sleep(self, deadline: float | None) -> None:
         if deadline is not None:
             self._logger.debug("flush_scheduled")
-        if late_seconds := await self._alarm.sleep(deadline):
+        late_seconds = await self._alarm.sleep(deadline)
+        if late_seconds is not None:
             self._pace.note(late_seconds, self._loop.time())
             self._batcher.interval_seconds = self._pace.interval_seconds
 

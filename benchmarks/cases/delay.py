@@ -12,9 +12,9 @@ from benchmarks.servers import FastAPI, Server
 
 SERVERS: tuple[type[Server], ...] = (FastAPI, Jarvis)
 _COMMIT_MS = 10.0  # "plus one commit": its p99, with room
-# Few, so that it is the batching that shows, not the load. So many ms apart they meet the common ticks of 25 ms at ten
-# different moments, evenly: a stream keeps its moment, and a few at random would be better or worse off by 3 ms.
-_STREAMS, _APART_SECONDS = 10, 0.0075
+# Few, so that it is the batching that shows, not the load. So many ms apart they meet the common ticks of 24.4 ms at
+# ten different moments, evenly: a stream keeps its moment, and a few at random would be better or worse off by 3 ms.
+_STREAMS, _APART_SECONDS = 10, 0.0073
 
 
 async def run(options: Options) -> Report:

@@ -3,6 +3,11 @@
 from dataclasses import dataclass, field
 from math import floor, inf
 
+# Of the usual interval: how far apart the moments are in which the batches of all streams leave, many in one commit. A
+# little less than a third: after three of them a commit has its time too before the interval is over. Not much less: no
+# second may see more than 14 batches of a stream.
+TICK_SHARE = 0.325
+
 _ROUNDING = 1e-6  # of a tick: a flush that began on one is due on one, whatever the sum of floats says
 
 

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from events.core.batching import Batch, Batcher
+from events.core.batching import TICK_SHARE, Batch, Batcher
 from tests.core.simulation import Run, run
 from tests.core.texts import valid_text
 
 INTERVAL_SECONDS = 0.075
 FLUSH_BYTES = 1024
-COMMON_TICK_SECONDS = 0.025
+COMMON_TICK_SECONDS = TICK_SHARE * INTERVAL_SECONDS
 SECONDS = 10
 
 
@@ -133,20 +133,20 @@ def test_with_a_tick_the_deadline_is_rounded_down_to_it() -> None:
     waiting = Batcher(INTERVAL_SECONDS, FLUSH_BYTES, COMMON_TICK_SECONDS)
     flush(waiting, now=5.01)
     waiting.add("b", now=5.02)
-    assert waiting.deadline() == pytest.approx(5.075)
-    waiting.take(now=5.075)
+    assert waiting.deadline() == pytest.approx(208 * COMMON_TICK_SECONDS)
+    waiting.take(now=5.07)
     waiting.done(now=5.08)
     waiting.add("c", now=5.08)
-    assert waiting.deadline() == pytest.approx(5.15)
+    assert waiting.deadline() == pytest.approx(211 * COMMON_TICK_SECONDS)
 
 
 def test_a_tick_delays_neither_the_first_token_nor_one_after_a_pause() -> None:
     waiting = Batcher(INTERVAL_SECONDS, FLUSH_BYTES, COMMON_TICK_SECONDS)
     flush(waiting, now=5.01)
-    waiting.add("after the tick", now=5.08)
-    assert waiting.deadline() == 5.08
-    waiting.take(now=5.08)
-    waiting.done(now=5.08)
+    waiting.add("after the tick", now=5.07)
+    assert waiting.deadline() == 5.07
+    waiting.take(now=5.07)
+    waiting.done(now=5.07)
     waiting.add("after a pause", now=6.01)
     assert waiting.deadline() == 6.01
 
@@ -183,7 +183,7 @@ bursts = st.just(0.0) | ticks
 @given(
     st.lists(st.tuples(bursts, valid_text.filter(bool) | st.sampled_from(["x" * 1025, "é" * 400])), max_size=25),
     st.lists(bursts, max_size=10),
-    st.sampled_from([0.0, EXACT_INTERVAL_SECONDS / 3]),  # the product's is a third
+    st.sampled_from([0.0, 25 * TICK_SECONDS]),  # the product's share, nearly
 )
 def test_any_tokens_at_any_times_are_sent_in_order_and_in_time(
     tokens: list[tuple[float, str]], flush_seconds: list[float], tick_seconds: float
