@@ -4,16 +4,17 @@ At the end: streams, then viewers; then, once no request is answered any more, t
 """
 
 import asyncio
-import gc
 from contextlib import suppress
 
 from chat import registry
 from chat.providers import close_provider
 from events import bus
 from jarvis_site import loop_watch
+from jarvis_site.garbage import Garbage
 from jarvis_site.patience import CLOSE_SECONDS
 
 _VIEWERS_LEAVE_SECONDS = 0.5
+_garbage: Garbage | None = None
 
 
 def start() -> None:
@@ -21,9 +22,8 @@ def start() -> None:
 
     Where nobody calls it (plain `daphne`), the first viewer or prompt does the same, and the loop is not watched.
     """
-    # What is loaded now stays: 150,000 objects, over which each full collection would go while the loop stands still.
-    gc.collect()
-    gc.freeze()
+    global _garbage
+    _garbage = Garbage(registry.running)
     loop_watch.start()
     registry.current().start()
 
@@ -40,6 +40,8 @@ async def drain(grace_seconds: float) -> None:
 async def close() -> None:
     """Has a time of its own: the streams of a process whose storage is away take all of the grace, and end unstored."""
     loop_watch.stop()
+    if _garbage is not None:
+        _garbage.stop()
     try:
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_SECONDS):
