@@ -4,7 +4,9 @@ from math import inf
 
 LATE_SECONDS = 0.020  # of a timer: beyond, the loop has more to do than it can
 _WINDOW_SECONDS = 0.1  # one late timer is a pause; what counts is the worst of a while, again and again
-_LONGER, _SHORTER = 1.25, 0.9  # from 75 ms to 200 in half a second, and back in one
+# In between it stays, and back it goes slowly: else a loop that is nearly full goes from late to punctual and back.
+_PUNCTUAL_SECONDS = 0.010
+_LONGER, _SHORTER = 1.25, 0.97  # from 75 ms to 200 in half a second, and back in three
 
 
 class Pace:
@@ -25,7 +27,8 @@ class Pace:
             self._worst_seconds = late_seconds
         if now - self._judged_at < _WINDOW_SECONDS:
             return
-        factor = _LONGER if self._worst_seconds > LATE_SECONDS else _SHORTER
-        stretched = min(self._longest_seconds, self.interval_seconds * factor)
-        self.interval_seconds = max(self._usual_seconds, stretched)
+        if self._worst_seconds > LATE_SECONDS:
+            self.interval_seconds = min(self._longest_seconds, self.interval_seconds * _LONGER)
+        elif self._worst_seconds < _PUNCTUAL_SECONDS:
+            self.interval_seconds = max(self._usual_seconds, self.interval_seconds * _SHORTER)
         self._worst_seconds, self._judged_at = 0.0, now

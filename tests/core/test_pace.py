@@ -28,9 +28,18 @@ def test_a_late_loop_stretches_it_within_a_second_and_no_further_than_the_longes
 def test_it_goes_back_by_itself() -> None:
     pace = Pace(USUAL_SECONDS, LONGEST_SECONDS)
     noted(pace, 0.5, start=5, seconds=1)
-    found = noted(pace, 0.001, start=6, seconds=2)
+    found = noted(pace, 0.001, start=6, seconds=4)
     assert found == sorted(found, reverse=True)
     assert found[-1] == USUAL_SECONDS
+
+
+def test_it_stays_while_the_loop_is_neither_late_nor_punctual() -> None:
+    """Else it would go back and forth: longer, punctual again, shorter, and late again."""
+    pace = Pace(USUAL_SECONDS, LONGEST_SECONDS)
+    pace.note(0.021, 5.0)
+    stretched = pace.interval_seconds
+    assert USUAL_SECONDS < stretched < LONGEST_SECONDS
+    assert set(noted(pace, 0.015, start=6, seconds=3)) == {stretched}
 
 
 def test_one_late_timer_among_many_counts_for_its_while_only() -> None:
