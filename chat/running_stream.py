@@ -172,9 +172,10 @@ class RunningStream:
             timers=self._bus.timers,
         )
         try:
-            outcome = await self._read(publisher)
+            outcome = replace(await self._read(publisher), duration_seconds=self._seconds())
             self._ending = True
-            await end_answer(self._bus, self.stream, publisher, replace(outcome, duration_seconds=self._seconds()))
+            async with self._bus.ends.entered():
+                await end_answer(self._bus, self.stream, publisher, outcome)
         finally:  # this task may be cancelled: who drains has no more time for it
             await publisher.aclose()
 

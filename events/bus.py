@@ -19,6 +19,7 @@ from events.conf import conf
 from events.core.event import encode_data
 from events.core.pace import Pace
 from events.event_log import EventLog
+from events.gate import Gate
 from events.groups import Signal
 from events.hub import Hub
 from events.log_transaction import Entry, LogTransaction
@@ -26,6 +27,9 @@ from events.viewer import Viewer
 
 logger = structlog.get_logger(__name__)
 T = TypeVar("T")
+
+# Of streams: an end takes some milliseconds in all, and a thousand in one moment would make everybody's text late.
+_ENDS_AT_ONCE, _END_WAITS_SECONDS = 32, 1.0
 
 
 class EventBus:
@@ -37,6 +41,7 @@ class EventBus:
         self.log = EventLog(self.hub.announce)
         self.hub.start(self.log)
         self.timers = Timers()
+        self.ends = Gate(_ENDS_AT_ONCE, _END_WAITS_SECONDS)
         self.pace = Pace(conf.flush_interval_seconds, conf.flush_longest_seconds)
 
     async def publish(self, session_id: UUID, type: str, data: Mapping[str, Any]) -> int:

@@ -1,0 +1,31 @@
+"""Few at a time: what many want to do at the same moment must not take the event loop from everybody else."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+
+class Gate:
+    """Belongs to one event loop. Whoever has waited for `longest_seconds` goes in all the same: it only gives way."""
+
+    def __init__(self, width: int, longest_seconds: float) -> None:
+        self._inside = asyncio.Semaphore(width)
+        self._longest_seconds = longest_seconds
+
+    @asynccontextmanager
+    async def entered(self) -> AsyncIterator[None]:
+        """In the order of coming."""
+        has_place = True
+        if self._inside.locked():
+            try:
+                async with asyncio.timeout(self._longest_seconds):
+                    await self._inside.acquire()
+            except TimeoutError:
+                has_place = False
+        else:
+            await self._inside.acquire()
+        try:
+            yield
+        finally:
+            if has_place:
+                self._inside.release()
