@@ -14,6 +14,7 @@ from chat.rows import read
 _PREFIX = "jv-"
 _RANDOM_BYTES = 32
 _SHAPE = re.compile(r"jv-[A-Za-z0-9_-]{22,128}")
+_VALID = f"revoked_at IS NULL AND user_id IN (SELECT id FROM {User._meta.db_table} WHERE is_active)"  # noqa: S608
 
 
 def create_api_key(user: User) -> str:
@@ -35,14 +36,13 @@ def find(key: str) -> ApiKey | None:
     if not _SHAPE.fullmatch(key):
         return None
     digest = _digest(key)
-    active = f"SELECT id FROM {User._meta.db_table} WHERE is_active"  # noqa: S608
-    found = read(ApiKey, f"digest = %s AND revoked_at IS NULL AND user_id IN ({active})", digest)
+    found = read(ApiKey, f"digest = %s AND {_VALID}", digest)
     return found[0] if found and constant_time_compare(found[0].digest, digest) else None
 
 
 def usable(api_key_id: int, user_id: int) -> bool:
     """Whether the key may still be used by this user."""
-    return ApiKey.objects.filter(pk=api_key_id, user_id=user_id, revoked_at=None, user__is_active=True).exists()
+    return bool(read(ApiKey, f"id = %s AND user_id = %s AND {_VALID}", api_key_id, user_id))
 
 
 def revoke(api_key: ApiKey) -> None:
