@@ -49,8 +49,8 @@ class Alarm:
 
     @property
     def unset(self) -> bool:
-        """Whether somebody sleeps, and no time is set."""
-        return self._sleeper is not None and self.at is None
+        """Whether somebody sleeps, and neither has been woken nor has a time."""
+        return self._sleeper is not None and self.at is None and not self._sleeper.done()
 
     @property
     def pending(self) -> bool:
@@ -73,6 +73,10 @@ class Alarm:
         """For who sleeps and has no time yet."""
         self.at = at
         self._timers.call_at(at, self._come)
+
+    def take_back(self) -> None:
+        """Who sleeps has no time any more."""
+        self.at = None
 
     def ring(self) -> None:
         """Wakes who sleeps; nothing if nobody does."""

@@ -20,6 +20,7 @@ from events.core.pace import Pace
 from events.event_log import EventLog
 from events.exceptions import BusClosed, StorageUnavailable
 from events.log_transaction import Entry, First, LogTransaction
+from events.resting import Rest
 
 logger = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -67,6 +68,7 @@ class BatchingPublisher:
         self._end_in_doubt: Callable[[], None] = lambda: None  # nobody waits for the end yet
         self._sent: asyncio.Future[None] | None = None  # for who waits in `_until`
         self._alarm = Alarm(timers)
+        self.rest = Rest(self._batcher, self._alarm, timers, self._note)  # for whoever adds
         self._logger = logger.bind(request_id=str(stream_id))
         self._task = self._loop.create_task(self._flush())
 
@@ -153,7 +155,9 @@ class BatchingPublisher:
             deadline, now = self._batcher.deadline(), self._loop.time()
             if not self._others and not self._closing:
                 if deadline is None or deadline > now + EARLY_SECONDS:
-                    await self._sleep(deadline)
+                    if deadline is not None:
+                        self._logger.debug("flush_scheduled")
+                    self._note(await self._alarm.sleep(deadline))
                     continue
                 now = max(now, deadline)  # else the next one would be due a tick too early
             if self._last_line:
@@ -162,6 +166,7 @@ class BatchingPublisher:
                 self._logger.debug("flush_immediate", size=self._batcher.pending_bytes)
             others, self._others = self._others, []
             batch = self._batcher.take(now)
+            self.rest.learn(batch)
             await self._append(batch, others)
             if batch is not None:
                 self._batcher.done(self._loop.time())
@@ -180,10 +185,7 @@ class BatchingPublisher:
             self._last_told = True
             self._logger.info(self._last_line, size=self._batcher.pending_bytes)
 
-    async def _sleep(self, deadline: float | None) -> None:
-        if deadline is not None:
-            self._logger.debug("flush_scheduled")
-        late_seconds = await self._alarm.sleep(deadline)
+    def _note(self, late_seconds: float | None) -> None:
         if late_seconds is not None:
             self._pace.note(late_seconds, self._loop.time())
             self._batcher.interval_seconds = self._pace.interval_seconds

@@ -1,6 +1,6 @@
 """Where tokens come from: the protocol between a stream and whatever speaks for a model."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -67,12 +67,15 @@ class Provider(Protocol):
         """The names of the models that may be asked; raises ProviderError."""
         ...
 
-    def stream(self, request: ModelRequest) -> AsyncGenerator[list[str] | Finish | Loading, None]:
+    def stream(
+        self, request: ModelRequest, on_end: Callable[[], None] = lambda: None
+    ) -> AsyncGenerator[list[str] | Finish | Loading, None]:
         """The answer, as it comes.
 
         Yields at most one Loading before anything else, then non-empty lists of tokens (all that arrived in one
         read, in order), and last exactly one Finish; or raises ProviderError, after any number of tokens. A token is
         a piece of text as the endpoint sent it: not empty, valid UTF-8, no NUL, no lone surrogate.
+        Whoever asks for the next item may take its time; `on_end` is called when the end has come, if one can know.
         `aclose()` or cancellation, at any time (before the first token too) closes the connection to the model at once.
         """
         ...

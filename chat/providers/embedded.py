@@ -5,7 +5,7 @@ read again for each prompt. A prompt waits while the model loads, and for the mo
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from pathlib import Path
@@ -66,7 +66,9 @@ class EmbeddedProvider:
         except ProviderError as error:
             raise _not_running(model) from error
 
-    async def stream(self, request: ModelRequest) -> AsyncGenerator[list[str] | Finish | Loading, None]:
+    async def stream(
+        self, request: ModelRequest, on_end: Callable[[], None] = lambda: None
+    ) -> AsyncGenerator[list[str] | Finish | Loading, None]:
         now = asyncio.get_running_loop().time
         started = state_since = now()
         state = ""
@@ -76,7 +78,7 @@ class EmbeddedProvider:
             seen = model.state
             if seen == "ready":
                 try:
-                    async with aclosing(self._client.stream(request)) as answer:
+                    async with aclosing(self._client.stream(request, on_end)) as answer:
                         async for item in answer:
                             yield item
                     return

@@ -5,7 +5,7 @@ Measured with 100 streams at 50 tokens/s on a busy machine: a bare asyncio read 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -71,7 +71,9 @@ class OpenAICompatibleProvider:
         self._models = endpoint, now, names
         return names
 
-    async def stream(self, request: ModelRequest) -> AsyncGenerator[list[str] | Finish | Loading, None]:
+    async def stream(
+        self, request: ModelRequest, on_end: Callable[[], None] = lambda: None
+    ) -> AsyncGenerator[list[str] | Finish | Loading, None]:
         endpoint = self.endpoint
         model = request.model or endpoint.model or await self._first_model()
         response = await self._answer(endpoint, request, model)
@@ -79,9 +81,13 @@ class OpenAICompatibleProvider:
         try:
             reader = AnswerReader(endpoint.key)
             read = response.content.readany
+            response.content.on_eof(on_end)
             try:
                 while not reader.complete and (chunk := await read()):
-                    if tokens := reader.feed(chunk):
+                    tokens = reader.feed(chunk)
+                    if reader.finished or reader.complete:
+                        on_end()
+                    if tokens:
                         yield tokens
                     if reader.finished:
                         await _read_usage(response, reader)

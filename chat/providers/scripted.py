@@ -6,7 +6,7 @@ Token k is `⟨k:crc32⟩`, so that loss, repetition, reordering and truncation 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 from zlib import crc32
@@ -14,7 +14,7 @@ from zlib import crc32
 from chat.providers.base import Finish, Loading, ModelRequest, ProviderError
 from chat.stream_state import EndReason
 
-BURST_TOKENS = 100  # that are late leave in one go
+BURST_TOKENS = 100  # of those that are due, at most so many come in one go
 MAX_VALUE = 1_000_000_000.0
 _INTEGERS = ("tokens", "error_after", "hang_after")
 _SECONDS_AND_RATES = ("rate", "first_delay", "loading", "at")
@@ -73,24 +73,31 @@ class ScriptedProvider:
     async def models(self) -> list[str]:
         return ["scripted"]
 
-    async def stream(self, request: ModelRequest) -> AsyncGenerator[list[str] | Finish | Loading, None]:
+    async def stream(
+        self, request: ModelRequest, on_end: Callable[[], None] = lambda: None
+    ) -> AsyncGenerator[list[str] | Finish | Loading, None]:
         script = self._script_of(request)
         if script.loading:
             yield Loading()
             await asyncio.sleep(script.loading)
-        time = asyncio.get_running_loop().time
-        due = script.at or time() + script.first_delay
-        await asyncio.sleep(max(0.0, due - time()))
+        loop = asyncio.get_running_loop()
+        due = script.at or loop.time() + script.first_delay
+        await asyncio.sleep(max(0.0, due - loop.time()))
         interval_seconds = 1 / script.rate if script.rate else 0.0
         stops = [stop for stop in (script.error_after, script.hang_after) if stop is not None]
         last = min([script.pieces(), *stops])
-        for k in range(last):
-            early_seconds = due + k * interval_seconds - time()
-            if early_seconds > 0:
-                await asyncio.sleep(early_seconds)
-            elif k % BURST_TOKENS == 0:
-                await asyncio.sleep(0)
-            yield [script.piece(k)]
+        ends = loop.call_at(due + (last - 1) * interval_seconds, on_end)
+        try:
+            begun = k = 0
+            while k < last:
+                early_seconds = due + k * interval_seconds - loop.time()
+                if early_seconds > 0 or k - begun == BURST_TOKENS:
+                    await asyncio.sleep(early_seconds)
+                due_by_now = int((loop.time() - due) / interval_seconds) + 1 if interval_seconds else last
+                begun, k = k, min(last, k + BURST_TOKENS, max(k + 1, due_by_now))
+                yield [script.piece(each) for each in range(begun, k)]
+        finally:
+            ends.cancel()
         if script.hang_after == last:
             await asyncio.get_running_loop().create_future()
         if script.error_after == last:

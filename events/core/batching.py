@@ -13,7 +13,7 @@ _ROUNDING = 1e-6  # of a tick: a flush that began on one is due on one, whatever
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The tokens that leave in one event; `size_bytes` counts UTF-8, `waited_seconds` is the oldest one's age."""
+    """The tokens that leave in one event; `size_bytes` counts UTF-8, the oldest has `waited_seconds` at most."""
 
     text: str
     tokens: int
@@ -44,6 +44,7 @@ class Batcher:
         "_started",
         "_texts",
         "_tick_seconds",
+        "_unread_since",
         "_waiting_since",
         "flush_bytes",
         "interval_seconds",
@@ -56,7 +57,7 @@ class Batcher:
         self._tick_seconds = tick_seconds
         self.pending_bytes = 0
         self._texts: list[str] = []
-        self._waiting_since = -inf
+        self._waiting_since, self._unread_since = -inf, inf
         self._started = -inf  # when the previous flush did
         self._in_flight = False
 
@@ -80,10 +81,14 @@ class Batcher:
         if not text:
             return
         if not self._texts:
-            self._waiting_since = now
+            self._waiting_since = min(now, self._unread_since)
         self._texts.append(text)
         # A surrogate counts three bytes, as the U+FFFD does that will stand in its place.
         self.pending_bytes += len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+
+    def unread_since(self, since: float) -> None:
+        """What is added next may have waited since then; `inf`: it has not."""
+        self._unread_since = since
 
     def deadline(self) -> float | None:
         """When the waiting text must leave (not after now: at once). None: nothing waits or a flush is in flight."""
@@ -92,9 +97,13 @@ class Batcher:
         if self.pending_bytes > self.flush_bytes:
             return self._waiting_since
         due = self._started + self.interval_seconds
-        if self._tick_seconds and due > self._waiting_since:
-            due = floor(due / self._tick_seconds + _ROUNDING) * self._tick_seconds
-        return max(self._waiting_since, due)
+        return max(self._waiting_since, self._round_down(due) if due > self._waiting_since else due)
+
+    def next_deadline(self, now: float) -> float:
+        """When the next batch leaves, if that of now has left: what comes until then need not come earlier."""
+        deadline = self.deadline()
+        started = self._started if deadline is None or deadline > now else now
+        return self._round_down(started + self.interval_seconds)
 
     def take(self, now: float) -> Batch | None:
         """All that waits, due or not (other events do not overtake it), as a flush in flight; None if nothing waits.
@@ -117,3 +126,6 @@ class Batcher:
         if not self._in_flight:
             raise RuntimeError("No flush is in flight.")
         self._in_flight = False
+
+    def _round_down(self, due: float) -> float:
+        return floor(due / self._tick_seconds + _ROUNDING) * self._tick_seconds if self._tick_seconds else due

@@ -11,7 +11,7 @@ import pytest
 from chat.providers.base import ContextExceeded, Finish, ModelMessage, ModelRequest, ProviderError
 from chat.providers.openai_compatible import Endpoint, OpenAICompatibleProvider
 from chat.stream_state import EndReason
-from tests.chat.heard import failure, heard
+from tests.chat.heard import asking, failure, heard
 from tests.corpus import hostile_text, plain_text, problems
 from tests.scripted_endpoint import ScriptedEndpoint
 
@@ -207,3 +207,25 @@ async def test_an_endpoint_without_a_list_has_the_model_that_was_set(
     provider.endpoint = replace(provider.endpoint, model="")
     with pytest.raises(ProviderError, match="CHAT_MODEL"):
         await provider.models()
+
+
+async def test_it_tells_that_the_end_has_come_though_nobody_asks_for_it(provider: OpenAICompatibleProvider) -> None:
+    ended = asyncio.Event()
+    async with aclosing(provider.stream(asking("scripted:?tokens=20&rate=200"), ended.set)) as answer:
+        assert await anext(answer)
+        assert not ended.is_set()
+        async with asyncio.timeout(5):
+            await ended.wait()
+
+
+async def test_an_end_that_came_with_the_last_tokens_is_told_before_them(provider: OpenAICompatibleProvider) -> None:
+    """The connection stays open, so that nothing else tells of it."""
+    ended = asyncio.Event()
+    async with aclosing(provider.stream(asking("scripted:?tokens=3&rate=0&fault=no_done_open"), ended.set)) as answer:
+        text = ""
+        while text.count("⟩") < 3:
+            assert not ended.is_set()
+            tokens = await anext(answer)
+            assert isinstance(tokens, list)
+            text += "".join(tokens)
+        assert ended.is_set()

@@ -1,6 +1,6 @@
 """What a model is asked, and what becomes of whatever it does."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 
 import pytest
 from pytest_django.fixtures import Settings
@@ -23,7 +23,7 @@ class Model:
         self.closed = 0
         monkeypatch.setattr("chat.reading.get_provider", lambda: self)
 
-    async def stream(self, request: ModelRequest) -> Items:
+    async def stream(self, request: ModelRequest, on_end: Callable[[], None]) -> Items:
         self.requests.append(request)
         try:
             for item in self.items:

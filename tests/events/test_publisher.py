@@ -277,7 +277,7 @@ async def test_while_the_loop_is_late_batches_wait_longer(log: ScriptedLog) -> N
     stream = Stream(log)
     for second in range(5):
         stream.pace.note(0.05, second)
-    await stream.write(["x"] * 300, pause_seconds=0.02)
+    await stream.write(["x"] * 500, pause_seconds=0.02)
     starts = [began for began, _ in log.commits]
     assert max(later - earlier for earlier, later in pairwise(starts)) > 0.15
     # Timers were punctual since then.

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from uuid import UUID
@@ -66,7 +66,9 @@ class ModelInHand:
     async def models(self) -> list[str]:
         return []
 
-    async def stream(self, request: ModelRequest) -> AsyncGenerator[list[str] | Finish, None]:
+    async def stream(
+        self, request: ModelRequest, on_end: Callable[[], None] = lambda: None
+    ) -> AsyncGenerator[list[str] | Finish, None]:
         said = self.said[request.messages[-1].content]
         while text := await said.get():
             yield [text]

@@ -1,0 +1,186 @@
+"""Who reads a model rests from one batch to the next, and nothing leaves later for it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from itertools import pairwise
+from unittest.mock import patch
+
+import pytest
+
+from events.core.batching import TICK_SHARE, Batch
+from events.resting import Rest
+from tests.events.test_publisher import INTERVAL, ScriptedLog, Stream, log, types
+
+__all__ = ["log"]  # the fixture
+
+pytestmark = pytest.mark.looptime
+
+TOKEN_SECONDS = 0.02
+BATCH_SECONDS = 3 * TICK_SHARE * INTERVAL
+
+
+class Model:
+    """Says `k ` at k × 20 ms, and all that is due in one go; `waits`: how often it was waited for."""
+
+    def __init__(self, tokens: int, *, text: str = "", pauses: tuple[int, float] = (0, 0.0)) -> None:
+        self.waits = 0
+        self._tokens, self._text, self._pauses = tokens, text, pauses
+
+    def due_at(self, k: int) -> float:
+        before, seconds = self._pauses
+        return k * TOKEN_SECONDS + (seconds if k >= before else 0.0)
+
+    async def read(self) -> AsyncIterator[list[str]]:
+        now, k = asyncio.get_running_loop().time, 0
+        while k < self._tokens:
+            if (early_seconds := self.due_at(k) - now()) > 1e-9:
+                self.waits += 1
+                await asyncio.sleep(early_seconds)
+            said = [f"{k} {self._text}"]
+            while (k := k + 1) < self._tokens and self.due_at(k) <= now() + 1e-9:
+                said.append(f"{k} {self._text}")
+            yield said
+
+
+async def read(stream: Stream, model: Model) -> None:
+    """As `chat/reading.py` does."""
+    async for tokens in model.read():
+        for token in tokens:
+            stream.publisher.add(token)
+        if stream.publisher.rest.allowed:
+            await stream.publisher.rest.until_next_batch()
+
+
+def delays(log: ScriptedLog, model: Model) -> list[float]:
+    """How long each token waited for its batch."""
+    sent = [(began, entry.data) for began, entries in log.commits for entry in entries if entry.type == "text"]
+    return [began - model.due_at(int(word)) for began, text in sent for word in text.split() if word.isdigit()]
+
+
+@pytest.mark.parametrize("commit_seconds", [0.0, 0.004])
+async def test_the_model_is_waited_for_about_once_a_batch(log: ScriptedLog, commit_seconds: float) -> None:
+    log.seconds = commit_seconds
+    stream, model = Stream(log), Model(500)
+    await read(stream, model)
+    await asyncio.sleep(INTERVAL)
+    assert log.text == "".join(f"{k} " for k in range(500))
+    assert max(delays(log, model)) <= INTERVAL + 1e-9
+    later = [began for began, _ in log.commits[1:]]
+    assert all(after - before == pytest.approx(BATCH_SECONDS) for before, after in pairwise(later[1:]))
+    assert model.waits < len(log.commits) < 150
+
+
+async def test_what_waits_when_the_rest_begins_leaves_with_what_is_read_after_it(log: ScriptedLog) -> None:
+    stream, model = Stream(log), Model(40)
+    await read(stream, model)
+    await asyncio.sleep(INTERVAL)
+    assert max(delays(log, model)) <= INTERVAL + 1e-9
+    assert len(log.commits) <= 2 + 40 * TOKEN_SECONDS / BATCH_SECONDS
+
+
+async def test_after_a_pause_of_the_model_the_next_token_leaves_at_once(log: ScriptedLog) -> None:
+    stream, model = Stream(log), Model(80, pauses=(40, 0.5))
+    await read(stream, model)
+    await asyncio.sleep(INTERVAL)
+    assert delays(log, model)[40] == pytest.approx(0.0)
+    assert max(delays(log, model)) <= INTERVAL + 1e-9
+
+
+async def test_no_rest_while_so_much_is_said_that_it_leaves_by_its_size(log: ScriptedLog) -> None:
+    stream, model = Stream(log), Model(100, text="x" * 300)
+    await read(stream, model)
+    await asyncio.sleep(INTERVAL)
+    assert model.waits == 99
+    assert max(delays(log, model)) <= INTERVAL + 1e-9
+
+
+async def test_a_batch_says_how_long_its_oldest_token_may_have_waited_unread(log: ScriptedLog) -> None:
+    stream, model = Stream(log), Model(60, pauses=(40, 0.5))
+    waited: list[float] = []
+    learn = stream.publisher.rest.learn
+
+    def listen(_: Rest, batch: Batch) -> None:
+        waited.append(batch.waited_seconds)
+        learn(batch)
+
+    with patch.object(Rest, "learn", listen):
+        await read(stream, model)
+        await asyncio.sleep(INTERVAL)
+    oldest = [max(0.0, *part) for part in batches_of(delays(log, model), log)]
+    assert len(waited) == len(oldest)
+    for at_most, real in zip(waited, oldest, strict=True):
+        assert real - 0.002 <= at_most <= INTERVAL
+
+
+def batches_of(per_token: list[float], log: ScriptedLog) -> list[list[float]]:
+    texts = [entry.data for entry in log.entries if entry.type == "text"]
+    taken = iter(per_token)
+    return [[next(taken) for word in text.split() if word.isdigit()] for text in texts]
+
+
+async def test_no_rest_before_a_batch_has_had_several_tokens(log: ScriptedLog) -> None:
+    stream = Stream(log)
+    stream.publisher.add("a")
+    assert not stream.publisher.rest.allowed
+    await asyncio.sleep(1)
+    stream.publisher.add("b")
+    await asyncio.sleep(0.001)
+    assert not stream.publisher.rest.allowed
+
+
+async def resting(stream: Stream) -> "asyncio.Task[None]":
+    """A rest that has some 50 ms to go, while a token waits."""
+    await read(stream, Model(20))
+    await asyncio.sleep(1)
+    stream.publisher.add("leaves ")
+    await asyncio.sleep(0.01)
+    stream.publisher.add("waits ")
+    task = asyncio.create_task(stream.publisher.rest.until_next_batch())
+    await asyncio.sleep(0.01)
+    assert stream.log.text.endswith("leaves ")
+    assert not task.done()
+    return task
+
+
+async def test_the_end_of_the_answer_ends_the_rest_for_good(log: ScriptedLog) -> None:
+    stream = Stream(log)
+    rest = await resting(stream)
+    before = asyncio.get_running_loop().time()
+    stream.publisher.rest.end()
+    await rest
+    assert asyncio.get_running_loop().time() == before
+    assert not stream.publisher.rest.allowed
+    await stream.finish()
+    assert log.text.endswith("waits ")
+    assert types(log)[-1] == "end"
+
+
+async def test_a_rest_that_is_cancelled_leaves_what_waits_its_time(log: ScriptedLog) -> None:
+    stream = Stream(log)
+    rest = await resting(stream)
+    last = log.commits[-1][0]
+    rest.cancel()
+    await asyncio.sleep(INTERVAL)
+    assert BATCH_SECONDS - 0.025 < log.commits[-1][0] - last <= INTERVAL
+    assert log.text.endswith("waits ")
+
+
+async def test_other_events_do_not_wait_for_the_rest(log: ScriptedLog) -> None:
+    stream = Stream(log)
+    rest = await resting(stream)
+    await stream.finish()
+    assert types(log)[-2:] == ["text", "end"]
+    assert not rest.done()
+    rest.cancel()
+
+
+async def test_while_the_loop_is_late_the_rest_is_longer(log: ScriptedLog) -> None:
+    stream, model = Stream(log), Model(300)
+    for second in range(5):
+        stream.pace.note(0.05, second)
+    await read(stream, model)
+    await asyncio.sleep(0.2)
+    starts = [began for began, _ in log.commits]
+    assert max(later - earlier for earlier, later in pairwise(starts)) > 0.15
+    assert max(delays(log, model)) <= 0.2
+    assert model.waits <= len(log.commits)
