@@ -57,7 +57,6 @@ class BatchingPublisher:
         self._first: First | None = None
         self._on_trouble = on_trouble
         self._loop = asyncio.get_running_loop()
-        self._pace = pace
         self._batcher = Batcher(pace.interval_seconds, conf.flush_bytes, conf.flush_interval_seconds * TICK_SHARE)
         self._max_pending_bytes = conf.max_pending_bytes
         self._others: list[Entry] = []
@@ -68,7 +67,7 @@ class BatchingPublisher:
         self._end_in_doubt: Callable[[], None] = lambda: None  # nobody waits for the end yet
         self._sent: asyncio.Future[None] | None = None  # for who waits in `_until`
         self._alarm = Alarm(timers)
-        self.rest = Rest(self._batcher, self._alarm, timers, self._note)  # for whoever adds
+        self.rest = Rest(self._batcher, self._alarm, timers, pace)  # for whoever adds
         self._logger = logger.bind(request_id=str(stream_id))
         self._task = self._loop.create_task(self._flush())
 
@@ -157,7 +156,7 @@ class BatchingPublisher:
                 if deadline is None or deadline > now + EARLY_SECONDS:
                     if deadline is not None:
                         self._logger.debug("flush_scheduled")
-                    self._note(await self._alarm.sleep(deadline))
+                    self.rest.note(await self._alarm.sleep(deadline))
                     continue
                 now = max(now, deadline)  # else the next one would be due a tick too early
             if self._last_line:
@@ -184,11 +183,6 @@ class BatchingPublisher:
         if not self._last_told:
             self._last_told = True
             self._logger.info(self._last_line, size=self._batcher.pending_bytes)
-
-    def _note(self, late_seconds: float | None) -> None:
-        if late_seconds is not None:
-            self._pace.note(late_seconds, self._loop.time())
-            self._batcher.interval_seconds = self._pace.interval_seconds
 
     async def _append(self, batch: Batch | None, others: Sequence[Entry]) -> None:
         """What fails keeps the batch for `finish`; a refused turn drops it: it must not be seen."""

@@ -5,24 +5,24 @@ token costs (#4). No text leaves later for it: what is read when the rest is ove
 """
 
 import asyncio
-from collections.abc import Callable
 from math import inf
 
 from events.alarm import EARLY_SECONDS, Alarm, Timers
 from events.core.batching import Batch, Batcher
+from events.core.pace import Pace
 
 
 class Rest:
-    """Of one publisher and its reader. `flusher` is what the publisher's task sleeps by; `note` is told of timers."""
+    """Of one publisher and its reader. `flusher` is what the publisher's task sleeps by."""
 
-    __slots__ = ("_alarm", "_batcher", "_few", "_flusher", "_loop", "_note", "_over")
+    __slots__ = ("_alarm", "_batcher", "_few", "_flusher", "_loop", "_over", "_pace")
 
-    def __init__(self, batcher: Batcher, flusher: Alarm, timers: Timers, note: Callable[[float | None], None]) -> None:
+    def __init__(self, batcher: Batcher, flusher: Alarm, timers: Timers, pace: Pace) -> None:
         self._loop = asyncio.get_running_loop()
         self._batcher = batcher
         self._flusher = flusher
         self._alarm = Alarm(timers)
-        self._note = note
+        self._pace = pace
         self._few = self._over = False
 
     @property
@@ -46,11 +46,17 @@ class Rest:
         else:
             self._flusher.take_back()  # it might come before this
         try:
-            self._note(await self._alarm.sleep(until))
+            self.note(await self._alarm.sleep(until))
             self._batcher.unread_since(now)
             self._loop.call_soon(self._batcher.unread_since, inf)  # by then the reader has added what it found
         finally:
             self._flusher.ring()  # wakes behind the reader, which by then has added what it found
+
+    def note(self, late_seconds: float | None) -> None:
+        """How late the reader or the flusher came, for the pace of all; None if it was rung."""
+        if late_seconds is not None:
+            self._pace.note(late_seconds, self._loop.time())
+            self._batcher.interval_seconds = self._pace.interval_seconds
 
     def end(self) -> None:
         """Now and for good: the end of the answer has come, which waits for no batch."""

@@ -94,8 +94,11 @@ class OpenAICompatibleProvider:
                         break
             except aiohttp.SocketTimeoutError:
                 raise self._silent() from None
-            except (aiohttp.ClientError, OSError):
-                pass  # cut: whether the answer was whole by then is the reader's to say
+            except (aiohttp.ClientError, OSError):  # cut: whether the answer was whole by then is the reader's to say
+                tokens = reader.feed(_unread(response))
+                on_end()
+                if tokens:
+                    yield tokens
             yield reader.finish()
         finally:
             self._answers.discard(response)
@@ -182,6 +185,11 @@ class OpenAICompatibleProvider:
 
 def _unavailable(text: str) -> ProviderError:
     return ProviderError(EndReason.PROVIDER_UNAVAILABLE, text, retryable=True)
+
+
+def _unread(response: aiohttp.ClientResponse) -> bytes:
+    """What had come before the connection was cut, while nobody read: aiohttp itself gives it out no more then."""
+    return b"".join(response.content._buffer)
 
 
 async def _read_usage(response: aiohttp.ClientResponse, reader: AnswerReader) -> None:

@@ -2,9 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -229,3 +230,26 @@ async def test_an_end_that_came_with_the_last_tokens_is_told_before_them(provide
             assert isinstance(tokens, list)
             text += "".join(tokens)
         assert ended.is_set()
+
+
+@pytest.mark.parametrize("fault", ["close", "reset"])
+async def test_what_came_before_a_cut_is_not_lost_though_it_is_read_after_it(
+    provider: OpenAICompatibleProvider, fault: str
+) -> None:
+    ended, items = asyncio.Event(), list[Any]()
+    prompt = f"scripted:?tokens=20&rate=200&fault={fault}&at=20"
+
+    async def read(answer: AsyncGenerator[Any, None]) -> None:
+        async for item in answer:
+            items.append(item)
+
+    async with aclosing(provider.stream(asking(prompt), ended.set)) as answer:
+        items.append(await anext(answer))
+        (response,) = provider._answers
+        async with asyncio.timeout(5):
+            while response.content.exception() is None:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        with pytest.raises(ProviderError, match="broke off"):
+            await read(answer)
+    assert "".join(token for tokens in items for token in tokens) == plain_text(20)
+    assert ended.is_set()
