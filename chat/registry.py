@@ -121,6 +121,7 @@ class Registry:
         logger.info("draining", streams=len(self.streams))
         await self._quiet(grace_seconds * _FINISHING)
         self._ending = True
+        self._bus.ends.widen(len(self.streams))  # nobody's text has to be protected from these ends
         for running in list(self.streams.values()):
             running.stop(EndReason.SHUTDOWN)
         await self._quiet(grace_seconds * _ENDING)

@@ -5,6 +5,7 @@ Log lines and their order are a contract (`docs/troubleshooting.md`): who looks 
 
 import asyncio
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from uuid import UUID
@@ -174,7 +175,9 @@ class RunningStream:
         try:
             outcome = replace(await self._read(publisher), duration_seconds=self._seconds())
             self._ending = True
-            async with self._bus.ends.entered():
+            async with nullcontext() if self._trouble else self._bus.ends.entered():
+                if self._trouble:  # since then
+                    outcome = replace(NOT_STORED, duration_seconds=outcome.duration_seconds)
                 await end_answer(self._bus, self.stream, publisher, outcome)
         finally:  # this task may be cancelled: who drains has no more time for it
             await publisher.aclose()

@@ -12,6 +12,11 @@ class Gate:
         self._inside = asyncio.Semaphore(width)
         self._longest_seconds = longest_seconds
 
+    def widen(self, places: int) -> None:
+        """So many more may be inside, for good."""
+        for _ in range(places):
+            self._inside.release()
+
     @asynccontextmanager
     async def entered(self) -> AsyncIterator[None]:
         """In the order of coming."""

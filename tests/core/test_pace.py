@@ -42,6 +42,14 @@ def test_it_stays_while_the_loop_is_neither_late_nor_punctual() -> None:
     assert set(noted(pace, 0.015, start=6, seconds=3)) == {stretched}
 
 
+def test_after_a_quiet_time_it_is_as_usual() -> None:
+    pace = Pace(USUAL_SECONDS, LONGEST_SECONDS)
+    noted(pace, 0.5, start=5, seconds=1)
+    pace.note(0.5, 6.05)
+    pace.note(0.001, 3600.0)
+    assert pace.interval_seconds == USUAL_SECONDS
+
+
 def test_one_late_timer_among_many_counts_for_its_while_only() -> None:
     pace = Pace(USUAL_SECONDS, LONGEST_SECONDS)
     noted(pace, 0.0, start=5, seconds=1)

@@ -52,3 +52,17 @@ async def test_who_gives_up_waiting_or_fails_inside_takes_no_place() -> None:
         await fail()
     async with gate.entered():
         assert loop.time() == pytest.approx(1)
+
+
+async def test_it_can_be_made_wider_for_those_who_wait_and_those_who_come() -> None:
+    gate, loop = Gate(1, 100.0), asyncio.get_running_loop()
+
+    async def visit() -> None:
+        async with gate.entered():
+            await asyncio.sleep(1)
+
+    visits = [asyncio.create_task(visit()) for _ in range(5)]
+    await asyncio.sleep(0.5)
+    gate.widen(4)
+    await asyncio.gather(*visits)
+    assert loop.time() == pytest.approx(1.5)

@@ -23,21 +23,21 @@ def collections(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
 async def test_they_come_while_nothing_streams(collections: list[float]) -> None:
     streaming = [True]
     watch = Garbage(lambda: streaming)
-    await asyncio.sleep(100)
+    await asyncio.sleep(70)
     assert collections == [0.0]
     streaming.clear()
-    await asyncio.sleep(50)
+    await asyncio.sleep(40)
     watch.stop()
-    assert collections == [0.0, 120.0, 140.0]
+    assert collections == [0.0, 80.0, 100.0]
     await asyncio.sleep(100)
     assert len(collections) == 3
 
 
-async def test_they_come_every_ten_minutes_however_much_streams(collections: list[float]) -> None:
+async def test_they_come_every_two_minutes_however_much_streams(collections: list[float]) -> None:
     watch = Garbage(lambda: True)
-    await asyncio.sleep(1300)
+    await asyncio.sleep(250)
     watch.stop()
-    assert collections == [0.0, 600.0, 1200.0]
+    assert collections == [0.0, 120.0, 240.0]
 
 
 async def test_none_comes_by_itself_meanwhile(collections: list[float]) -> None:
