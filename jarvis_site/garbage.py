@@ -1,4 +1,4 @@
-"""When Python looks for cycles of objects that nobody uses: seldom, and where it can be, while nobody is there.
+"""When Python looks for cycles of objects that nobody uses: while nobody is there, and seldom else.
 
 A full collection goes over all that lives while the loop stands still: 0.1 ms for each stream, and left alone there is
 one every few seconds (measured: 97 ms with 800 streams, which then were all late). What lives shortly is collected as
@@ -9,23 +9,24 @@ import asyncio
 import gc
 from collections.abc import Callable
 
-_LOOK_SECONDS = 20.0
-_LONGEST_SECONDS = 120.0  # without a full collection: at fifty new streams a second, 15 MB that nobody uses
-_NEVER = 1_000_000
+_LOOK_SECONDS = 1.0
+_CALM_SECONDS = 20.0  # between two of them while nobody is there
+_LONGEST_SECONDS = 120.0  # else: at fifty new streams a second, 15 MB that nobody uses
+_GROWN = 1.25  # many who come leave many such objects behind them, and the process would grow by those too
 
 
 class Garbage:
-    """Of the process whose loop it is started on. `busy` says whether anybody would notice."""
+    """Of the process whose loop it is started on. `population` says how many streams and viewers it has."""
 
-    def __init__(self, busy: Callable[[], object]) -> None:
-        self._busy = busy
+    def __init__(self, population: Callable[[], int]) -> None:
+        self._population = population
         self._loop = asyncio.get_running_loop()
         self._usual = gc.get_threshold()
         # What is loaded now stays: 150,000 objects, over which no collection needs to go.
         gc.collect()
         gc.freeze()
-        gc.set_threshold(*self._usual[:2], _NEVER)
-        self._collected_at = self._loop.time()
+        gc.set_threshold(*self._usual[:2], 1_000_000)
+        self._collected_at, self._here = self._loop.time(), 20
         self._timer = self._loop.call_later(_LOOK_SECONDS, self._look)
 
     def stop(self) -> None:
@@ -34,7 +35,8 @@ class Garbage:
         gc.set_threshold(*self._usual)
 
     def _look(self) -> None:
-        if not self._busy() or self._loop.time() - self._collected_at >= _LONGEST_SECONDS:
+        here, since_seconds = self._population(), self._loop.time() - self._collected_at
+        if here > _GROWN * self._here or since_seconds >= (_LONGEST_SECONDS if here else _CALM_SECONDS):
             gc.collect()
-            self._collected_at = self._loop.time()
+            self._collected_at, self._here = self._loop.time(), max(here, 20)
         self._timer = self._loop.call_later(_LOOK_SECONDS, self._look)

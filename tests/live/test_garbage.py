@@ -12,37 +12,49 @@ pytestmark = pytest.mark.looptime
 
 
 @pytest.fixture
-def collections(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+def collections(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """When there was a full one, in seconds since the start."""
-    times: list[float] = []
-    monkeypatch.setattr(gc, "collect", lambda: times.append(asyncio.get_running_loop().time()))
+    times: list[int] = []
+    monkeypatch.setattr(gc, "collect", lambda: times.append(round(asyncio.get_running_loop().time())))
     yield times
     gc.unfreeze()
 
 
-async def test_they_come_while_nothing_streams(collections: list[float]) -> None:
-    streaming = [True]
-    watch = Garbage(lambda: streaming)
-    await asyncio.sleep(70)
-    assert collections == [0.0]
-    streaming.clear()
+async def test_they_come_while_nobody_is_there(collections: list[int]) -> None:
+    here = [1]
+    watch = Garbage(lambda: sum(here))
+    await asyncio.sleep(70.5)
+    assert collections == [0]
+    here.clear()
     await asyncio.sleep(40)
     watch.stop()
-    assert collections == [0.0, 80.0, 100.0]
+    assert collections == [0, 71, 91]
     await asyncio.sleep(100)
     assert len(collections) == 3
 
 
-async def test_they_come_every_two_minutes_however_much_streams(collections: list[float]) -> None:
-    watch = Garbage(lambda: True)
+async def test_they_come_every_two_minutes_however_many_are_there(collections: list[int]) -> None:
+    watch = Garbage(lambda: 20)
     await asyncio.sleep(250)
     watch.stop()
-    assert collections == [0.0, 120.0, 240.0]
+    assert collections == [0, 120, 240]
 
 
-async def test_none_comes_by_itself_meanwhile(collections: list[float]) -> None:
+async def test_they_come_as_often_as_there_are_a_quarter_more(collections: list[int]) -> None:
+    here = 100
+    watch = Garbage(lambda: here)
+    await asyncio.sleep(5.5)
+    here = 120
+    await asyncio.sleep(5)
+    here = 130
+    await asyncio.sleep(5)
+    watch.stop()
+    assert collections == [0, 1, 11]
+
+
+async def test_none_comes_by_itself_meanwhile(collections: list[int]) -> None:
     before = gc.get_threshold()
-    watch = Garbage(lambda: True)
+    watch = Garbage(lambda: 1)
     assert gc.get_threshold()[:2] == before[:2]
     assert gc.get_threshold()[2] >= 1_000_000
     watch.stop()
