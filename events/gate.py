@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 
 class Gate:
@@ -20,15 +20,10 @@ class Gate:
     @asynccontextmanager
     async def entered(self) -> AsyncIterator[None]:
         """In the order of coming."""
-        has_place = True
-        if self._inside.locked():
-            try:
-                async with asyncio.timeout(self._longest_seconds):
-                    await self._inside.acquire()
-            except TimeoutError:
-                has_place = False
-        else:
-            await self._inside.acquire()
+        has_place = False
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._longest_seconds):
+                has_place = await self._inside.acquire()
         try:
             yield
         finally:

@@ -99,7 +99,7 @@ class ScriptedProvider:
         finally:
             ends.cancel()
         if script.hang_after == last:
-            await asyncio.get_running_loop().create_future()
+            await loop.create_future()
         if script.error_after == last:
             raise ProviderError(EndReason.PROVIDER_ERROR, "The script says that the model fails here.", retryable=True)
         reason = EndReason.LENGTH if script.finish == "length" else EndReason.COMPLETED

@@ -17,6 +17,7 @@ from chat.threads import in_thread
 from events import bus, log_writer
 from events.event_log import READERS
 from events.exceptions import StorageUnavailable
+from events.gate import Gate
 from events.groups import Signal, group_name
 from tests.chat.conftest import Logs
 from tests.chat.conversation import FOREVER, SHORT, SILENT, Conversation, busy_storage, running, until
@@ -121,6 +122,20 @@ async def test_a_stop_from_elsewhere_that_came_before_anybody_listened_is_found_
     accepted = await talk.ask(prompt)
     assert await talk.end_of(accepted) == "stopped"
     assert talk.history.kinds() == ["thinking", "prompt", "end"]
+
+
+async def test_who_waits_to_end_ends_when_the_process_does(talk: Conversation, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = Gate(1, 1e6)
+    monkeypatch.setattr(bus.current(), "ends", gate)
+    async with gate.entered():
+        accepted = await talk.ask()
+        running = registry.current().streams[accepted.stream.id]
+        async with asyncio.timeout(10):
+            while not running._ending:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+        assert "end" not in talk.history.kinds()
+        await registry.current().drain(5)
+    assert await talk.end_of(accepted) == "completed"
 
 
 async def test_stop_in_mid_stream_keeps_every_token_that_came(talk: Conversation) -> None:
