@@ -11,6 +11,7 @@ from chat.prompt import PromptRequest
 from chat.providers import default_model
 from chat.rows import insert, update
 from chat.stream_state import EndReason, StreamState
+from events.statements import fetch, id_of, key_of
 
 TITLE_CHARACTERS = 80
 
@@ -34,7 +35,10 @@ def next_turn(session: ChatSession, request: PromptRequest, lease_id: UUID | Non
     session.turns += 1
     session.active_at = timezone.now()
     session.title = session.title or _title(request.text)
-    parent = session.messages.order_by("-position").values_list("id", flat=True).first()
+    newest = fetch(
+        "SELECT id FROM chat_message WHERE session_id = %s ORDER BY position DESC LIMIT 1", [key_of(session.id)]
+    )
+    parent = id_of(newest[0][0]) if newest else None
     prompt = Message(
         session=session, position=2 * session.turns, role=Message.Role.USER, text=request.text, parent_id=parent
     )

@@ -51,7 +51,7 @@ class Message(models.Model):
         SYSTEM = "system"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    session = models.ForeignKey(ChatSession, models.CASCADE, related_name="messages")
+    session = models.ForeignKey(ChatSession, models.CASCADE, related_name="messages", db_index=False)
     position = models.BigIntegerField(help_text="2 × turn for a prompt, one more for its answer")
     role = models.CharField(max_length=9, choices=Role.choices)
     text = models.TextField(blank=True)
@@ -64,6 +64,7 @@ class Message(models.Model):
     class Meta:
         ordering = ["session", "position"]
         permissions = [("view_text", "Can read the text of messages")]
+        # Its index is that of `session` as well, and so is that of Stream's: each more is a page to write with each row.
         constraints = [models.UniqueConstraint(fields=["session", "position"], name="message_position_unique")]
 
     def __str__(self) -> str:
@@ -97,7 +98,7 @@ class Stream(models.Model):
         CONTINUE = "continue"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    session = models.ForeignKey(ChatSession, models.CASCADE, related_name="streams")
+    session = models.ForeignKey(ChatSession, models.CASCADE, related_name="streams", db_index=False)
     turn = models.BigIntegerField()
     trace_id = models.UUIDField(default=uuid.uuid4)
     prompt = models.OneToOneField(Message, models.SET_NULL, null=True, related_name="+")
@@ -128,7 +129,7 @@ class Stream(models.Model):
     class Meta:
         ordering = ["-created_at"]
         permissions = [("stop_stream", "Can stop running streams")]
-        indexes = [models.Index(fields=["-created_at"]), models.Index(fields=["lease"])]
+        indexes = [models.Index(fields=["-created_at"])]
         constraints = [
             models.UniqueConstraint(fields=["session", "turn"], name="stream_turn_unique"),
             models.UniqueConstraint(

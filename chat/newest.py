@@ -1,13 +1,12 @@
 """The newest messages of a session that viewers know of, as many as anybody can use: what is older is not even read."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
 
-from django.db import connection
-
 from chat.models import Message
 from chat.rows import read
-from events.log_reading import key_of
+from events.statements import fetch, key_of
 
 MAX_MESSAGES = 200
 _TOLD = "session_id = %s AND seq IS NOT NULL AND position <= %s"
@@ -38,10 +37,6 @@ def _first(session_id: UUID, characters: int, last: int) -> int:
     return first
 
 
-def _select(columns: str, condition: str, session_id: UUID, *positions: int) -> list[tuple[Any, ...]]:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT {columns} FROM chat_message WHERE {_TOLD} {condition} {_NEWEST_FIRST}",  # noqa: S608
-            [key_of(session_id), *positions],
-        )
-        return list(cursor.fetchall())
+def _select(columns: str, condition: str, session_id: UUID, *positions: int) -> list[Sequence[Any]]:
+    query = f"SELECT {columns} FROM chat_message WHERE {_TOLD} {condition} {_NEWEST_FIRST}"  # noqa: S608
+    return fetch(query, [key_of(session_id), *positions])

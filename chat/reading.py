@@ -5,7 +5,6 @@ from collections.abc import Callable
 from contextlib import aclosing
 
 from django.conf import settings
-from django.db import connection
 
 from chat import metrics, wire
 from chat.history import choose, halved
@@ -15,7 +14,7 @@ from chat.providers import get_provider
 from chat.providers.base import ContextExceeded, Finish, Loading, ModelMessage, ModelRequest, ProviderError
 from chat.stream_state import EndReason, StreamState
 from chat.threads import in_thread
-from events.log_reading import key_of
+from events.statements import fetch, key_of
 from events.publisher import BatchingPublisher
 
 _CHARACTERS_PER_TOKEN = 10  # at most, as `history.py` estimates: no more of them can fit
@@ -69,8 +68,6 @@ async def _read(stream: Stream, publisher: BatchingPublisher, messages: tuple[Mo
 
 def _history(stream: Stream) -> tuple[list[ModelMessage], str]:
     """What has been said up to the stream's prompt, and why it is to stop already; "" if it is not."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT stop_requested FROM chat_stream WHERE id = %s", [key_of(stream.id)])
-        row = cursor.fetchone()
+    found = fetch("SELECT stop_requested FROM chat_stream WHERE id = %s", [key_of(stream.id)])
     texts = newest_texts(stream.session_id, _CHARACTERS_PER_TOKEN * settings.CHAT_CONTEXT_TOKENS, 2 * stream.turn)
-    return [ModelMessage(role, text) for role, text in reversed(texts)], "" if row is None else row[0]
+    return [ModelMessage(role, text) for role, text in reversed(texts)], found[0][0] if found else ""

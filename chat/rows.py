@@ -1,18 +1,30 @@
-"""Rows of models without a QuerySet, which takes 0.3 to 0.6 ms to say what it wants; this takes a fifth of that.
+"""Rows of models without a QuerySet, which takes 0.3 to 0.6 ms to say what it wants; this takes a tenth of that.
 
 A stream's start and end read and write nine rows on the one thread that writes; while it does, everybody's text waits.
 """
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any, TypeVar
 from uuid import UUID
 
-from django.db import connection
+from django.db import connection, models
 from django.db.models import Field, Model
 
-from events.log_reading import key_of
+from events.statements import key_of
+from events.statements import fetch, run
 
 M = TypeVar("M", bound=Model)
+
+# What these fields hold goes to either database as it is.
+_AS_IT_IS = {
+    models.CharField: str,
+    models.TextField: str,
+    models.BigIntegerField: int,
+    models.IntegerField: int,
+    models.FloatField: float,
+    models.BooleanField: bool,
+}
 
 
 def read(model: type[M], where: str, *parameters: Any, lock: bool = False) -> list[M]:
@@ -21,7 +33,8 @@ def read(model: type[M], where: str, *parameters: Any, lock: bool = False) -> li
     if lock and connection.features.has_select_for_update:
         statement += " FOR UPDATE"
     keys = [key_of(value) if isinstance(value, UUID) else value for value in parameters]
-    return list(model._default_manager.raw(statement, keys))
+    names = [field.attname for field in _columns(model).values()]
+    return [model.from_db(connection.alias, names, _converted(model, row)) for row in fetch(statement, keys)]
 
 
 def insert(*new: Model) -> None:
@@ -29,9 +42,7 @@ def insert(*new: Model) -> None:
     columns = _columns(type(new[0]))
     names, marks = ", ".join(columns), ", ".join(["%s"] * len(columns))
     values = [_value(each, field, add=True) for each in new for field in columns.values()]
-    with connection.cursor() as cursor:
-        statement = f"INSERT INTO {_table(type(new[0]))} ({names}) VALUES {', '.join([f'({marks})'] * len(new))}"  # noqa: S608
-        cursor.execute(statement, values)
+    run(f"INSERT INTO {_table(type(new[0]))} ({names}) VALUES {', '.join([f'({marks})'] * len(new))}", values)  # noqa: S608
     for each in new:
         each._state.adding, each._state.db = False, connection.alias
 
@@ -45,18 +56,37 @@ def update(changed: Model, *attributes: str) -> None:
     written = [fields[attribute] for attribute in attributes]
     values = [_value(changed, field, add=False) for _, field in written]
     key_column, key = fields["id"]
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"UPDATE {_table(type(changed))} SET {', '.join(f'{column} = %s' for column, _ in written)} "  # noqa: S608
-            f"WHERE {key_column} = %s",
-            [*values, _value(changed, key, add=False)],
-        )
+    run(
+        f"UPDATE {_table(type(changed))} SET {', '.join(f'{column} = %s' for column, _ in written)} "  # noqa: S608
+        f"WHERE {key_column} = %s",
+        [*values, _value(changed, key, add=False)],
+    )
 
 
 def _value(of: Model, field: "Field[Any, Any]", *, add: bool) -> Any:
-    return field.get_db_prep_save(field.pre_save(of, add), connection)
+    value = field.pre_save(of, add)
+    if value is None or type(value) is _AS_IT_IS.get(type(field)):  # an enumeration's member is none of these
+        return value
+    return key_of(value) if type(value) is UUID else field.get_db_prep_save(value, connection)
 
 
+def _converted(model: type[Model], row: Any) -> list[Any]:
+    values = list(row)
+    for place, column, converters in _converters(model):
+        for convert in converters:
+            values[place] = convert(values[place], column, connection)
+    return values
+
+
+@cache
+def _converters(model: type[Model]) -> "list[tuple[int, Any, list[Callable[..., Any]]]]":
+    """Of the columns that need any, what makes a field's value of what the database gives."""
+    columns = [field.get_col(model._meta.db_table) for field in _columns(model).values()]
+    found = [connection.ops.get_db_converters(column) + column.get_db_converters(connection) for column in columns]
+    return [(place, columns[place], converters) for place, converters in enumerate(found) if converters]
+
+
+@cache
 def _table(model: type[Model]) -> str:
     return str(connection.ops.quote_name(model._meta.db_table))
 

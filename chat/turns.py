@@ -22,7 +22,7 @@ from chat.prompt import PromptRequest
 from chat.rows import read, update
 from chat.stream_state import ENDED, NEXT, UNFINISHED, EndReason, StreamState, end_state
 from events.all_rows import values
-from events.log_reading import key_of
+from events.statements import key_of, on_postgresql, run
 from events.log_transaction import Along, Entry, First, LogTransaction
 
 _ENDING = (
@@ -133,13 +133,12 @@ def first_token(stream: Stream, seconds: float) -> First:
 def _speak(log: LogTransaction, begun: Sequence[tuple[UUID, float]]) -> None:
     """Hundreds of streams may begin to speak together, and text waits for this: one statement, by hand."""
     rows = [(key_of(stream_id), seconds) for stream_id, seconds in begun]
-    marks, parameters = values(rows, "(%s::uuid, %s::float8)" if connection.vendor == "postgresql" else "")
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"WITH v (id, seconds) AS (VALUES {marks}) UPDATE chat_stream AS s"  # noqa: S608
-            " SET state = %s, first_token_seconds = v.seconds FROM v WHERE s.id = v.id AND s.state = %s",
-            [*parameters, StreamState.STREAMING, StreamState.THINKING],
-        )
+    marks, parameters = values(rows, "(%s::uuid, %s::float8)" if on_postgresql() else "")
+    run(
+        f"WITH v (id, seconds) AS (VALUES {marks}) UPDATE chat_stream AS s"  # noqa: S608
+        " SET state = %s, first_token_seconds = v.seconds FROM v WHERE s.id = v.id AND s.state = %s",
+        [*parameters, StreamState.STREAMING.value, StreamState.THINKING.value],
+    )
 
 
 def end(

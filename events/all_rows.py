@@ -10,6 +10,8 @@ from typing import Any
 
 from django.db import connection
 
+from events.statements import fetch
+
 ROWS_PER_STATEMENT = 3_000  # SQLite takes 32,766 parameters: of ten columns, at most
 
 
@@ -24,10 +26,8 @@ def values(rows: Sequence[Sequence[Any]], row: str = "") -> tuple[str, list[Any]
 
 def all_rows(columns: str, query: str, parameters: Sequence[Any], *, first: str = "") -> list[Sequence[Any]]:
     """The rows of `first SELECT columns query`, in no order. The columns hold text, numbers or nothing."""
-    with connection.cursor() as cursor:
-        if connection.vendor != "sqlite":
-            cursor.execute(f"{first} SELECT {columns} {query}", parameters)
-            return list(cursor.fetchall())
-        cursor.execute(f"{first} SELECT json_group_array(json_array({columns})) {query}", parameters)
-        rows: list[Sequence[Any]] = json.loads(cursor.fetchone()[0])
-        return rows
+    if connection.vendor != "sqlite":
+        return fetch(f"{first} SELECT {columns} {query}", parameters)
+    together = f"{first} SELECT json_group_array(json_array({columns})) {query}"
+    found: list[Sequence[Any]] = json.loads(fetch(together, parameters)[0][0])
+    return found

@@ -4,10 +4,9 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
-from django.db import connection
-
 from events.all_rows import all_rows
 from events.core.event import Event
+from events.statements import fetch, key_of
 
 PAGE_EVENTS = 500
 PAGE_CHARACTERS = 256 << 10  # of data: a page is in memory as a whole, and an event may be as long as a prompt
@@ -27,10 +26,8 @@ def read_page(session_id: UUID, after: int) -> Page:
     that is missing has been pruned.
     """
     key = key_of(session_id)
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT seq FROM events_head WHERE session_id = %s", [key])
-        row = cursor.fetchone()
-        head = 0 if row is None else int(row[0])
+    found = fetch("SELECT seq FROM events_head WHERE session_id = %s", [key])
+    head = int(found[0][0]) if found else 0
     rows = all_rows(
         "seq, type, data, stream_id",
         "FROM (SELECT page.*, SUM(LENGTH(data)) OVER (ORDER BY seq) - LENGTH(data) AS before FROM"
@@ -56,10 +53,6 @@ def read_heads(session_ids: Collection[UUID]) -> dict[UUID, int]:
         rows = all_rows("session_id, seq", f"FROM events_head WHERE session_id IN ({marks})", part)
         heads.update((by_key[key], seq) for key, seq in rows)
     return heads
-
-
-def key_of(identifier: UUID) -> UUID | str:
-    return identifier if connection.vendor == "postgresql" else identifier.hex
 
 
 def _hex(stored: UUID | str | None) -> str | None:

@@ -14,8 +14,12 @@ from django.db import connection
 
 from events.all_rows import ROWS_PER_STATEMENT, all_rows, values
 from events.core.event import Event
+from events.statements import fetch, run
 
 _SESSIONS_PER_STATEMENT = 3_000
+
+_Key = UUID | str  # a session's id as the database has it
+_Move = tuple[_Key, int | None, int]  # a session, the turn that its log must have, by how many events its head moves
 
 
 class Entry(NamedTuple):
@@ -48,23 +52,19 @@ class LogTransaction:
 
     def append_all(self, appends: Sequence[Append]) -> list[int | None]:
         """As `append`, for several sessions at once, each at most once, in two statements."""
-        heads: dict[str, int] = {}
-        for start in range(0, len(appends), _SESSIONS_PER_STATEMENT):
-            part = sorted(appends[start : start + _SESSIONS_PER_STATEMENT], key=lambda append: append.session_id)
-            heads.update(self._advance(part))
+        keys = [self._key(append.session_id) for append in appends]
+        moves = [(key, append.turn, len(append.entries)) for key, append in zip(keys, appends, strict=True)]
+        heads: dict[_Key, int] = {}
+        for start in range(0, len(moves), _SESSIONS_PER_STATEMENT):
+            heads.update(self._advance(moves[start : start + _SESSIONS_PER_STATEMENT]))
         rows: list[tuple[Any, ...]] = []
-        lasts: list[int | None] = []
-        for append in appends:
-            last = heads.get(append.session_id.hex)
-            lasts.append(last)
+        lasts = [heads.get(key) for key in keys]
+        for append, key, last in zip(appends, keys, lasts, strict=True):
             if last is None:
                 continue
-            seq = last - len(append.entries)
-            session_key = self._key(append.session_id)
-            for entry in append.entries:
-                seq += 1
+            for seq, entry in enumerate(append.entries, last - len(append.entries) + 1):
                 stream_hex = None if entry.stream_id is None else entry.stream_id.hex
-                rows.append((session_key, seq, stream_hex, entry.type, entry.data, self._now))
+                rows.append((key, seq, stream_hex, entry.type, entry.data, self._now))
                 self.committed.append((append.session_id, Event(seq, entry.type, entry.data, stream_hex)))
         if rows:
             self._insert(rows)
@@ -72,98 +72,84 @@ class LogTransaction:
 
     def open_turn(self, session_id: UUID, turn: int) -> bool:
         """From now on the session's log takes events of this turn only. False: a higher turn holds it already."""
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "INSERT INTO events_head (session_id, seq, turn, open) VALUES (%s, 0, %s, %s) ON CONFLICT (session_id)"
-                " DO UPDATE SET turn = excluded.turn, open = excluded.open WHERE events_head.turn < excluded.turn",
-                [self._key(session_id), turn, True],
-            )
-            return bool(cursor.rowcount == 1)
+        opened = run(
+            "INSERT INTO events_head (session_id, seq, turn, open) VALUES (%s, 0, %s, %s) ON CONFLICT (session_id)"
+            " DO UPDATE SET turn = excluded.turn, open = excluded.open WHERE events_head.turn < excluded.turn",
+            [self._key(session_id), turn, True],
+        )
+        return opened == 1
 
     def close_turn(self, session_id: UUID, turn: int) -> None:
         """From now on the session's log refuses this turn; a process that sleeps through its own end may wake."""
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "UPDATE events_head SET open = %s WHERE session_id = %s AND turn = %s",
-                [False, self._key(session_id), turn],
-            )
+        run(
+            "UPDATE events_head SET open = %s WHERE session_id = %s AND turn = %s",
+            [False, self._key(session_id), turn],
+        )
 
     def head(self, session_id: UUID) -> int:
         """The session's last seq; 0 for a log that has no events yet."""
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT seq FROM events_head WHERE session_id = %s", [self._key(session_id)])
-            row = cursor.fetchone()
-        return 0 if row is None else int(row[0])
+        found = fetch("SELECT seq FROM events_head WHERE session_id = %s", [self._key(session_id)])
+        return int(found[0][0]) if found else 0
 
     def data_of(self, session_id: UUID, stream_id: UUID, type: str) -> list[str]:
         """The data of a stream's stored events of one type, in order: what viewers were given."""
         query = "FROM events_event WHERE session_id = %s AND stream_id = %s AND type = %s"
-        rows = all_rows("seq, data", query, [self._key(session_id), self._key(stream_id), type])
-        return [data for _, data in sorted(rows, key=itemgetter(0))]
+        stored = all_rows("seq, data", query, [self._key(session_id), self._key(stream_id), type])
+        return [data for _, data in sorted(stored, key=itemgetter(0))]
 
-    def _key(self, identifier: UUID) -> UUID | str:
+    def _key(self, identifier: UUID) -> _Key:
         return identifier if self._postgresql else identifier.hex
 
-    def _advance(self, part: Sequence[Append]) -> Iterable[tuple[str, int]]:
-        """Moves the heads whose turn fits; gives (session hex, new head) of those. In order of id: no deadlocks."""
-        turnless = [append.session_id for append in part if append.turn is None]
-        return self._advance_postgresql(part, turnless) if self._postgresql else self._advance_sqlite(part, turnless)
+    def _advance(self, moves: Sequence[_Move]) -> Iterable[tuple[_Key, int]]:
+        """Moves the heads whose turn fits; gives those sessions' keys and new heads. In order of id: no deadlocks."""
+        turnless = [key for key, turn, _ in moves if turn is None]
+        return self._advance_postgresql(moves, turnless) if self._postgresql else self._advance_sqlite(moves, turnless)
 
-    def _advance_sqlite(self, part: Sequence[Append], turnless: Sequence[UUID]) -> Iterable[tuple[str, int]]:
-        marks, parameters = values([(append.session_id.hex, append.turn, len(append.entries)) for append in part])
+    def _advance_sqlite(self, moves: Sequence[_Move], turnless: Sequence[_Key]) -> Iterable[tuple[_Key, int]]:
+        marks, parameters = values(moves)
         moved = f"WITH v (session_id, turn, n) AS (VALUES {marks})"
         fits = "h.session_id = v.session_id AND (v.turn IS NULL OR (h.open AND h.turn = v.turn))"
-        with connection.cursor() as cursor:
-            if turnless:
-                new, ids = values([(session_id.hex, 0, 0, False) for session_id in turnless])
-                cursor.execute(
-                    f"INSERT INTO events_head (session_id, seq, turn, open) VALUES {new} ON CONFLICT DO NOTHING",  # noqa: S608
-                    ids,
-                )
-            cursor.execute(f"{moved} UPDATE events_head AS h SET seq = h.seq + v.n FROM v WHERE {fits}", parameters)  # noqa: S608
+        if turnless:
+            new, ids = values([(key, 0, 0, False) for key in turnless])
+            run(f"INSERT INTO events_head (session_id, seq, turn, open) VALUES {new} ON CONFLICT DO NOTHING", ids)  # noqa: S608
+        run(f"{moved} UPDATE events_head AS h SET seq = h.seq + v.n FROM v WHERE {fits}", parameters)  # noqa: S608
         # Not RETURNING: that gives row by row. It is the same transaction, and SQLite has one writer.
-        rows = all_rows("h.session_id, h.seq", f"FROM events_head AS h JOIN v ON {fits}", parameters, first=moved)
-        return [(session_hex, seq) for session_hex, seq in rows]
+        heads = all_rows("h.session_id, h.seq", f"FROM events_head AS h JOIN v ON {fits}", parameters, first=moved)
+        return [(key, seq) for key, seq in heads]
 
-    def _advance_postgresql(self, part: Sequence[Append], turnless: Sequence[UUID]) -> Iterable[tuple[str, int]]:
-        with connection.cursor() as cursor:
-            if turnless:
-                cursor.execute(
-                    "INSERT INTO events_head (session_id, seq, turn, open)"
-                    " SELECT id, 0, 0, FALSE FROM unnest(%s::uuid[]) AS new (id) ORDER BY 1 ON CONFLICT DO NOTHING",
-                    [list(turnless)],
-                )
-            # The row locks are taken by the sorted sub-select: UPDATE … FROM has no order of its own.
-            cursor.execute(
-                "WITH fitting AS MATERIALIZED ("
-                " SELECT h.session_id, v.n FROM events_head AS h"
-                " JOIN unnest(%s::uuid[], %s::bigint[], %s::bigint[]) AS v (session_id, turn, n) USING (session_id)"
-                " WHERE v.turn IS NULL OR (h.open AND h.turn = v.turn) ORDER BY 1 FOR UPDATE OF h)"
-                " UPDATE events_head AS h SET seq = h.seq + fitting.n FROM fitting"
-                " WHERE h.session_id = fitting.session_id RETURNING h.session_id, h.seq",
-                [
-                    [append.session_id for append in part],
-                    [append.turn for append in part],
-                    [len(append.entries) for append in part],
-                ],
+    def _advance_postgresql(self, moves: Sequence[_Move], turnless: Sequence[_Key]) -> Iterable[tuple[_Key, int]]:
+        if turnless:
+            run(
+                "INSERT INTO events_head (session_id, seq, turn, open)"
+                " SELECT id, 0, 0, FALSE FROM unnest(%s::uuid[]) AS new (id) ORDER BY 1 ON CONFLICT DO NOTHING",
+                [list(turnless)],
             )
-            return [(row[0].hex, row[1]) for row in cursor.fetchall()]
+        # The row locks are taken by the sorted sub-select: UPDATE … FROM has no order of its own.
+        heads = fetch(
+            "WITH fitting AS MATERIALIZED ("
+            " SELECT h.session_id, v.n FROM events_head AS h"
+            " JOIN unnest(%s::uuid[], %s::bigint[], %s::bigint[]) AS v (session_id, turn, n) USING (session_id)"
+            " WHERE v.turn IS NULL OR (h.open AND h.turn = v.turn) ORDER BY 1 FOR UPDATE OF h)"
+            " UPDATE events_head AS h SET seq = h.seq + fitting.n FROM fitting"
+            " WHERE h.session_id = fitting.session_id RETURNING h.session_id, h.seq",
+            [list(column) for column in zip(*moves, strict=True)],
+        )
+        return [(key, seq) for key, seq in heads]
 
     def _insert(self, rows: list[tuple[Any, ...]]) -> None:
         columns = "events_event (session_id, seq, stream_id, type, data, created_at)"
-        with connection.cursor() as cursor:
-            if self._postgresql:
-                # 100 rows: 2.5 ms; COPY takes 1. But a process that falls asleep within a COPY keeps its locks until it
-                # wakes: PostgreSQL waits for the rest of a statement's data without any of its timeouts.
-                cursor.execute(
-                    f"INSERT INTO {columns} SELECT * FROM"  # noqa: S608
-                    " unnest(%s::uuid[], %s::bigint[], %s::uuid[], %s::text[], %s::text[], %s::float8[])",
-                    [list(column) for column in zip(*rows, strict=True)],
-                )
-            else:
-                for start in range(0, len(rows), ROWS_PER_STATEMENT):
-                    marks, parameters = values(rows[start : start + ROWS_PER_STATEMENT])
-                    cursor.execute(f"INSERT INTO {columns} VALUES {marks}", parameters)  # noqa: S608
+        if self._postgresql:
+            # 100 rows: 2.5 ms; COPY takes 1. But a process that falls asleep within a COPY keeps its locks until it
+            # wakes: PostgreSQL waits for the rest of a statement's data without any of its timeouts.
+            run(
+                f"INSERT INTO {columns} SELECT * FROM"  # noqa: S608
+                " unnest(%s::uuid[], %s::bigint[], %s::uuid[], %s::text[], %s::text[], %s::float8[])",
+                [list(column) for column in zip(*rows, strict=True)],
+            )
+            return
+        for start in range(0, len(rows), ROWS_PER_STATEMENT):
+            marks, parameters = values(rows[start : start + ROWS_PER_STATEMENT])
+            run(f"INSERT INTO {columns} VALUES {marks}", parameters)  # noqa: S608
 
 
 class Along(NamedTuple):

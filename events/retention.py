@@ -12,7 +12,7 @@ from uuid import UUID
 from django.db import connection
 
 from events.conf import conf
-from events.log_reading import key_of
+from events.statements import key_of
 from events.log_transaction import LogTransaction
 
 LOGS_PER_PAGE = 200
