@@ -21,7 +21,7 @@ from benchmarks import machine
 from benchmarks.calibration import Costs, measured
 from benchmarks.report import table
 from benchmarks.servers import BENCHMARKS
-from events.core.batching import TICK_SHARE, Batcher
+from events.core.batching import Batcher
 from events.core.pace import Pace
 
 RATE = 50.0

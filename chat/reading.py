@@ -48,8 +48,7 @@ async def _read(stream: Stream, publisher: BatchingPublisher, messages: tuple[Mo
             async for item in items:
                 if isinstance(item, list):
                     begun = True
-                    for token in item:
-                        publisher.add(token)
+                    publisher.add(*item)
                     if publisher.full:
                         await publisher.room()
                     elif publisher.rest.allowed:

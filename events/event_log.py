@@ -1,6 +1,6 @@
 """The event log: durable before visible, numbered without holes, fenced by turn (`docs/architecture.md`).
 
-`append` and `transaction` return when what they wrote would survive `kill -9` of this process. One writer task takes
+What `append` and `transaction` give is there when what they wrote would survive `kill -9` of this process. One writer task takes
 what all streams have ready and commits it as one transaction on a thread of its own: the more there is to write, the
 larger the commits. Nothing here touches Django's shared thread.
 """
@@ -40,30 +40,29 @@ class EventLog:
         """Whether what gives way now has to wait for more than the next commit."""
         return self._writer.holds_up_ends
 
-    async def append(
+    def append(
         self,
         session_id: UUID,
         entries: Sequence[Entry],
         turn: int | None = None,
         on_doubt: Callable[[], None] | None = None,
         along: Along | None = None,
-    ) -> int | None:
+    ) -> asyncio.Future[int | None]:
         """The seq of the last entry, or None: refused, the turn is not the session's current one.
 
         Raises StorageUnavailable after `EVENTS_STORAGE_TIMEOUT_SECONDS`. Nothing of it is written then, unless it is
         being written at that moment. Who would write it again gives `on_doubt`, which is called (once) instead: this
         goes on waiting until it is known.
         """
-        last: int | None = await self._submit(on_doubt, append=Append(session_id, entries, turn), along=along)
-        return last
+        return self._submit(on_doubt, append=Append(session_id, entries, turn), along=along)
 
-    async def transaction(
+    def transaction(
         self,
         work: Callable[[LogTransaction], T],
         on_doubt: Callable[[], None] | None = None,
         *,
         gives_way: bool = False,
-    ) -> T:
+    ) -> asyncio.Future[T]:
         """Runs `work` on the writer thread in one transaction with whatever it appends; gives what it returned.
 
         `gives_way`: whatever else waits is written before it, so that many of its kind at once hold up nobody else.
@@ -71,8 +70,7 @@ class EventLog:
         Anything it raises undoes it, and it alone, and is raised here; StorageUnavailable and
         `on_doubt` as in `append`. It may run more than once.
         """
-        result: T = await self._submit(on_doubt, work=work, gives_way=gives_way)
-        return result
+        return self._submit(on_doubt, work=work, gives_way=gives_way)
 
     async def read(self, session_id: UUID, after: int) -> Page:
         """The events after a cursor."""

@@ -6,7 +6,7 @@ timer. Only that sleep is ever cut short: a batch that has been taken is waited 
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 from uuid import UUID
 
@@ -15,7 +15,7 @@ import structlog
 from events import metrics
 from events.alarm import EARLY_SECONDS, Alarm, Timers
 from events.conf import conf
-from events.core.batching import TICK_SHARE, Batch, Batcher
+from events.core.batching import Batch, Batcher
 from events.core.pace import Pace
 from events.event_log import EventLog
 from events.exceptions import BusClosed, StorageUnavailable
@@ -57,7 +57,9 @@ class BatchingPublisher:
         self._first: First | None = None
         self._on_trouble = on_trouble
         self._loop = asyncio.get_running_loop()
-        self._batcher = Batcher(pace.interval_seconds, conf.flush_bytes, conf.flush_interval_seconds * TICK_SHARE)
+        pace.streams += 1
+        self._pace = pace
+        self._batcher = Batcher(pace.interval_seconds, conf.flush_bytes, pace.tick_seconds, pace.step)
         self._max_pending_bytes = conf.max_pending_bytes
         self._others: list[Entry] = []
         self._published = self._others_sent = 0
@@ -70,20 +72,22 @@ class BatchingPublisher:
         self.rest = Rest(self._batcher, self._alarm, timers, pace)  # for whoever adds
         self._logger = logger.bind(request_id=str(stream_id))
         self._task = self._loop.create_task(self._flush())
+        self._task.add_done_callback(self._ended)
 
     @property
     def full(self) -> bool:
         """Whether the reader of the model should wait for `room` before it adds more."""
         return self._batcher.pending_bytes >= self._max_pending_bytes
 
-    def add(self, text: str) -> None:
-        """One token. Returns at once."""
+    def add(self, *texts: str) -> None:
+        """Tokens. Returns at once."""
         if self._before_first is not None:
             self._first, self._before_first = self._before_first(), None
-        self._batcher.add(text, self._loop.time())
-        if self._batcher.immediate:
+        batcher = self._batcher
+        batcher.extend(texts, self._loop.time())
+        if batcher.immediate:
             self._alarm.ring()
-        elif self._alarm.unset and (deadline := self._batcher.deadline()) is not None:
+        elif self._alarm.unset and (deadline := batcher.deadline()) is not None:
             self._alarm.set(deadline)
             self._logger.debug("flush_scheduled")
 
@@ -132,6 +136,9 @@ class BatchingPublisher:
         await asyncio.wait([self._task])  # not `await self._task`: cancelling that would cancel the flush in flight
 
     # --- inside ---
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._pace.streams -= 1
 
     def _close(self) -> None:
         if not self._closing:
@@ -191,7 +198,7 @@ class BatchingPublisher:
             self._logger.debug("flush_start", size=batch.size_bytes)
         trouble: StorageUnavailable | None = None
         try:
-            stored = await self._store(batch, others)
+            stored = await self._store(batch, others) is not None
         except Exception as error:
             if not isinstance(error, (StorageUnavailable, BusClosed)):
                 self._logger.exception("flush_failed")
@@ -202,21 +209,17 @@ class BatchingPublisher:
         if not stored:
             self._break(trouble)
         elif batch is not None:
+            self._first = None
             cause = metrics.BYTES if batch.size_bytes > self._batcher.flush_bytes else metrics.INTERVAL
             metrics.flushed(batch, cause if told else metrics.END)
             if told:
                 self._logger.debug("flush_done", tokens_sent=batch.tokens)
 
-    async def _store(self, batch: Batch | None, others: Sequence[Entry]) -> bool:
-        """False: refused."""
-        if batch is None:
-            return await self._log.append(self._session_id, others, self._turn, self._doubt) is not None
-        entries = [*self._text_entries(batch), *others]
-        along = None if self._first is None else self._first.along
-        if await self._log.append(self._session_id, entries, self._turn, self._doubt, along) is None:
-            return False
-        self._first = None
-        return True
+    def _store(self, batch: Batch | None, others: Sequence[Entry]) -> Awaitable[int | None]:
+        """See `EventLog.append`."""
+        entries = others if batch is None else [*self._text_entries(batch), *others]
+        along = None if batch is None or self._first is None else self._first.along
+        return self._log.append(self._session_id, entries, self._turn, self._doubt, along)
 
     def _doubt(self) -> None:
         """Whether a batch is stored will be known before the end is; the stream need not go on that long."""

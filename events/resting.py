@@ -57,6 +57,7 @@ class Rest:
         if late_seconds is not None:
             self._pace.note(late_seconds, self._loop.time())
             self._batcher.interval_seconds = self._pace.interval_seconds
+            self._batcher.step = self._pace.step
 
     def end(self) -> None:
         """Now and for good: the end of the answer has come, which waits for no batch."""

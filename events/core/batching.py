@@ -1,13 +1,10 @@
 """When waiting tokens leave. Pure: the caller has the clock (seconds, monotonic) and does the sending."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import floor, inf
 
-# Of the usual interval: how far apart the moments are in which the batches of all streams leave, many in one commit. A
-# little less than a third: after three of them a commit has its time too before the interval is over. Not much less: no
-# second may see more than 14 batches of a stream.
-TICK_SHARE = 0.325
-
+_EVEN = 13  # batches between two that leave a tick early: no second sees more than 14 of a stream
 _ROUNDING = 1e-6  # of a tick: a flush that began on one is due on one, whatever the sum of floats says
 
 
@@ -31,15 +28,17 @@ class Batcher:
 
     - Nothing was sent for `interval_seconds`: the token leaves at once. The first one is never delayed.
     - Otherwise the batch leaves `interval_seconds` after the previous flush started, or up to `tick_seconds` earlier:
-      on a multiple of it, so that the batches of many streams leave together, in one commit.
+      on a multiple of it, so that the batches of many streams leave together, in one commit. With a `step` of 3 those of
+      all streams come to leave in every third tick: once in fourteen batches one leaves a tick earlier, until it does.
     - More than `flush_bytes` wait: at once.
     - At most one flush is in flight; what arrives meanwhile joins the next batch.
 
-    Both limits may be changed at any time. Nothing is lost or reordered: the texts of all batches, joined, are the
+    Limits and step may be changed at any time. Nothing is lost or reordered: the texts of all batches, joined, are the
     texts added so far, up to what waits.
     """
 
     __slots__ = (
+        "_even",
         "_in_flight",
         "_started",
         "_texts",
@@ -49,12 +48,15 @@ class Batcher:
         "flush_bytes",
         "interval_seconds",
         "pending_bytes",
+        "step",
     )
 
-    def __init__(self, interval_seconds: float, flush_bytes: int, tick_seconds: float = 0.0) -> None:
+    def __init__(self, interval_seconds: float, flush_bytes: int, tick_seconds: float = 0.0, step: int = 1) -> None:
         self.interval_seconds = interval_seconds
         self.flush_bytes = flush_bytes
+        self.step = step
         self._tick_seconds = tick_seconds
+        self._even = 0  # batches in a row, three ticks apart
         self.pending_bytes = 0
         self._texts: list[str] = []
         self._waiting_since, self._unread_since = -inf, inf
@@ -77,12 +79,16 @@ class Batcher:
         return self._in_flight
 
     def add(self, text: str, now: float) -> None:
-        """Once a token: one list entry, one addition. An empty text is no token."""
-        if not text:
-            return
-        if not self._texts:
+        """One token. An empty text is none."""
+        self.extend([text], now)
+
+    def extend(self, texts: Sequence[str], now: float) -> None:
+        """Tokens that were read in one go."""
+        begins = not self._texts
+        self._texts += filter(None, texts)
+        if begins and self._texts:
             self._waiting_since = min(now, self._unread_since)
-        self._texts.append(text)
+        text = "".join(texts)
         # A surrogate counts three bytes, as the U+FFFD does that will stand in its place.
         self.pending_bytes += len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
@@ -117,6 +123,11 @@ class Batcher:
         batch = Batch("".join(self._texts), len(self._texts), self.pending_bytes, now - self._waiting_since)
         self._texts = []
         self.pending_bytes = 0
+        apart_seconds = now - self._started
+        if apart_seconds >= self.interval_seconds:
+            self._even = -1  # on no tick, perhaps: then the next one comes early
+        else:
+            self._even = self._even + 1 if apart_seconds > 2.5 * self._tick_seconds else 0
         self._started = now
         self._in_flight = True
         return batch
@@ -128,4 +139,9 @@ class Batcher:
         self._in_flight = False
 
     def _round_down(self, due: float) -> float:
-        return floor(due / self._tick_seconds + _ROUNDING) * self._tick_seconds if self._tick_seconds else due
+        if not self._tick_seconds:
+            return due
+        tick = floor(due / self._tick_seconds + _ROUNDING)
+        if tick % self.step and self._even >= _EVEN:
+            tick -= 1
+        return tick * self._tick_seconds

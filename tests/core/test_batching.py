@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from events.core.batching import TICK_SHARE, Batch, Batcher
+from events.core.batching import Batch, Batcher
+from events.core.pace import TICK_SHARE
 from tests.core.simulation import Run, run
 from tests.core.texts import valid_text
 
@@ -133,20 +134,20 @@ def test_with_a_tick_the_deadline_is_rounded_down_to_it() -> None:
     waiting = Batcher(INTERVAL_SECONDS, FLUSH_BYTES, COMMON_TICK_SECONDS)
     flush(waiting, now=5.01)
     waiting.add("b", now=5.02)
-    assert waiting.deadline() == pytest.approx(208 * COMMON_TICK_SECONDS)
-    waiting.take(now=5.07)
-    waiting.done(now=5.08)
-    waiting.add("c", now=5.08)
-    assert waiting.deadline() == pytest.approx(211 * COMMON_TICK_SECONDS)
+    assert waiting.deadline() == pytest.approx(207 * COMMON_TICK_SECONDS)
+    waiting.take(now=5.08)
+    waiting.done(now=5.09)
+    waiting.add("c", now=5.09)
+    assert waiting.deadline() == pytest.approx(210 * COMMON_TICK_SECONDS)
 
 
 def test_a_tick_delays_neither_the_first_token_nor_one_after_a_pause() -> None:
     waiting = Batcher(INTERVAL_SECONDS, FLUSH_BYTES, COMMON_TICK_SECONDS)
     flush(waiting, now=5.01)
-    waiting.add("after the tick", now=5.07)
-    assert waiting.deadline() == 5.07
-    waiting.take(now=5.07)
-    waiting.done(now=5.07)
+    waiting.add("after the tick", now=5.08)
+    assert waiting.deadline() == 5.08
+    waiting.take(now=5.08)
+    waiting.done(now=5.08)
     waiting.add("after a pause", now=6.01)
     assert waiting.deadline() == 6.01
 
@@ -231,6 +232,7 @@ def at_random(tokens_per_second: int, chance: random.Random) -> Iterator[float]:
     return accumulate(chance.expovariate(tokens_per_second) for _ in range(SECONDS * tokens_per_second))
 
 
+@pytest.mark.parametrize("step", [1, 3])  # of many streams, and of few
 @pytest.mark.parametrize("token_bytes", [4, 40])
 @pytest.mark.parametrize("arriving", [steady, jittered, at_random])
 @pytest.mark.parametrize("tokens_per_second", [10, 20, 50, 100, 300, 1000])
@@ -238,11 +240,12 @@ def test_the_delay_and_the_number_of_flushes_stay_within_their_goals(
     tokens_per_second: int,
     arriving: Callable[[int, random.Random], Iterable[float]],
     token_bytes: int,
+    step: int,
 ) -> None:
     times = list(arriving(tokens_per_second, random.Random(7)))
     arrivals = [(time, "x" * token_bytes) for time in times]
     commits = [0.003] * len(arrivals)
-    waiting = Batcher(INTERVAL_SECONDS, FLUSH_BYTES, COMMON_TICK_SECONDS)
+    waiting = Batcher(INTERVAL_SECONDS, FLUSH_BYTES, COMMON_TICK_SECONDS, step)
     done = run(waiting, arrivals, commits, timer_late_seconds=0.001)
 
     assert done.text == "x" * token_bytes * len(arrivals)

@@ -1,4 +1,4 @@
-from events.core.pace import LATE_SECONDS, Pace
+from events.core.pace import IN_STEP, LATE_SECONDS, Pace
 
 USUAL_SECONDS, LONGEST_SECONDS = 0.075, 0.2
 
@@ -61,3 +61,20 @@ def test_one_late_timer_among_many_counts_for_its_while_only() -> None:
 def test_a_longest_below_the_usual_changes_nothing() -> None:
     pace = Pace(0.5, LONGEST_SECONDS)
     assert set(noted(pace, 1.0, start=5, seconds=1)) == {0.5}
+
+
+def test_three_ticks_fit_into_the_interval_and_a_commit_too() -> None:
+    pace = Pace(USUAL_SECONDS, LONGEST_SECONDS)
+    assert USUAL_SECONDS * 0.97 < 3 * pace.tick_seconds < USUAL_SECONDS
+    assert 41 * pace.tick_seconds > 1
+
+
+def test_few_streams_keep_step_but_not_many_nor_late_ones() -> None:
+    pace = Pace(USUAL_SECONDS, LONGEST_SECONDS)
+    pace.streams = IN_STEP
+    assert pace.step == 3
+    pace.streams += 1
+    assert pace.step == 1
+    pace.streams = 1
+    noted(pace, 0.5, start=5, seconds=1)  # else an interval could only be twice or thrice as long
+    assert pace.step == 1

@@ -7,7 +7,8 @@ from unittest.mock import patch
 
 import pytest
 
-from events.core.batching import TICK_SHARE, Batch
+from events.core.batching import Batch
+from events.core.pace import TICK_SHARE
 from events.resting import Rest
 from tests.events.test_publisher import INTERVAL, ScriptedLog, Stream, log, types
 
@@ -66,7 +67,9 @@ async def test_the_model_is_waited_for_about_once_a_batch(log: ScriptedLog, comm
     assert log.text == "".join(f"{k} " for k in range(500))
     assert max(delays(log, model)) <= INTERVAL + 1e-9
     later = [began for began, _ in log.commits[1:]]
-    assert all(after - before == pytest.approx(BATCH_SECONDS) for before, after in pairwise(later[1:]))
+    apart = [round((after - before) * 3 / BATCH_SECONDS, 6) for before, after in pairwise(later[1:])]
+    assert set(apart) <= {3, 2}
+    assert apart.count(2) <= 2  # to keep step with others
     assert model.waits < len(log.commits) < 150
 
 
