@@ -53,7 +53,8 @@ def simulate(costs: Costs, streams: int, seconds: float = 5.0, seed: int = 1) ->
     """
     chance = random.Random(seed)
     pace = Pace(INTERVAL_SECONDS, LONGEST_SECONDS)
-    batchers = [Batcher(INTERVAL_SECONDS, 1024, INTERVAL_SECONDS * TICK_SHARE) for _ in range(streams)]
+    batchers = [Batcher(INTERVAL_SECONDS, 1024, pace.tick_seconds) for _ in range(streams)]
+    numbers = [pace.join() for _ in range(streams)]
     waiting: list[list[float]] = [[] for _ in range(streams)]
     queue = [(chance.random() / 3, 0, stream) for stream in range(streams)]  # (when, 0 a token or 1 a timer, whose)
     heapq.heapify(queue)
@@ -73,8 +74,10 @@ def simulate(costs: Costs, streams: int, seconds: float = 5.0, seed: int = 1) ->
                 heapq.heappush(queue, (deadline, 1, stream))
         else:
             cost = costs.batch
-            pace.note(now - due, now)
-            batcher.interval_seconds = pace.interval_seconds
+            pace.note(now - due)
+            if not pace.is_judged(now):
+                pace.judge(now, busy)
+            batcher.keep(pace.interval_seconds, pace.ticks, pace.slot(numbers[stream]))
             batcher.take(max(now, due))
             batcher.done(now)
             sent_at = now + cost

@@ -39,7 +39,12 @@ def announce(stream: Stream) -> None:
 def unfinished(session: ChatSession) -> list[Stream]:
     """Oldest first, with the session and their prompts."""
     marks = ", ".join(["%s"] * len(UNFINISHED))
-    streams = read(Stream, f"session_id = %s AND state IN ({marks}) ORDER BY turn", session.id, *(state.value for state in UNFINISHED))
+    streams = read(
+        Stream,
+        f"session_id = %s AND state IN ({marks}) ORDER BY turn",
+        session.id,
+        *(state.value for state in UNFINISHED),
+    )
     for stream in streams:
         stream.session = session
     prefetch_related_objects(streams, "prompt")

@@ -64,7 +64,7 @@ class Message(models.Model):
     class Meta:
         ordering = ["session", "position"]
         permissions = [("view_text", "Can read the text of messages")]
-        # Its index is that of `session` as well, and so is that of Stream's: each more is a page to write with each row.
+        # Its index is that of `session` too, and so is that of Stream's: each more is a page to write with each row.
         constraints = [models.UniqueConstraint(fields=["session", "position"], name="message_position_unique")]
 
     def __str__(self) -> str:

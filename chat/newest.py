@@ -23,7 +23,7 @@ def newest(session_id: UUID, characters: int, last: int = LAST) -> list[Message]
 def newest_texts(session_id: UUID, characters: int, last: int = LAST) -> list[tuple[str, str]]:
     """As `newest`, but only role and text: 200 objects would cost 2 ms."""
     first = _first(session_id, characters, last)
-    return _select("role, text", "AND position >= %s", session_id, last, first)
+    return [(role, text) for role, text in _select("role, text", "AND position >= %s", session_id, last, first)]
 
 
 def _first(session_id: UUID, characters: int, last: int) -> int:

@@ -14,8 +14,8 @@ from chat.providers import get_provider
 from chat.providers.base import ContextExceeded, Finish, Loading, ModelMessage, ModelRequest, ProviderError
 from chat.stream_state import EndReason, StreamState
 from chat.threads import in_thread
-from events.statements import fetch, key_of
 from events.publisher import BatchingPublisher
+from events.statements import fetch, key_of
 
 _CHARACTERS_PER_TOKEN = 10  # at most, as `history.py` estimates: no more of them can fit
 

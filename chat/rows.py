@@ -11,8 +11,7 @@ from uuid import UUID
 from django.db import connection, models
 from django.db.models import Field, Model
 
-from events.statements import key_of
-from events.statements import fetch, run
+from events.statements import fetch, key_of, run
 
 M = TypeVar("M", bound=Model)
 

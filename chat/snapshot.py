@@ -69,7 +69,7 @@ def fold(
         stream = streams.get(message.id)
         text = state = None
         if stream is not None and stream.state in UNFINISHED:
-            text = "".join(map(wire.token_text, texts.get(stream.id, ())))
+            text = "".join(wire.token_texts(texts.get(stream.id, ())))
             state = _status(statuses.get(stream.id, ()))
             if stream.state in ACTIVE:
                 active = _active(stream, state)

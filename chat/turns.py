@@ -22,8 +22,8 @@ from chat.prompt import PromptRequest
 from chat.rows import read, update
 from chat.stream_state import ENDED, NEXT, UNFINISHED, EndReason, StreamState, end_state
 from events.all_rows import values
-from events.statements import key_of, on_postgresql, run
 from events.log_transaction import Along, Entry, First, LogTransaction
+from events.statements import key_of, on_postgresql, run
 
 _ENDING = (
     *("state", "reason", "ended_at", "error_message", "retryable", "prompt_tokens", "completion_tokens"),
@@ -173,7 +173,7 @@ def end(
         if log.append(stream.session_id, *entries, wire.terminal(stream), turn=turn) is None:
             raise TurnLost
         log.close_turn(stream.session_id, stream.turn)
-    texts = [wire.token_text(data) for data in log.data_of(stream.session_id, stream.id, wire.TOKEN)]
+    texts = wire.token_texts(log.data_of(stream.session_id, stream.id, wire.TOKEN))
     if stream.message_id is not None:
         answer = Message(id=stream.message_id, text="".join(texts), state=state, reason=outcome.reason)
         update(answer, "text", "state", "reason")

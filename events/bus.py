@@ -29,7 +29,7 @@ logger = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 # Of streams: an end takes some milliseconds in all, and a thousand in one moment would make everybody's text late.
-_ENDS_AT_ONCE, _END_WAITS_SECONDS = 32, 1.0
+_ENDS_AT_ONCE, _END_WAITS_SECONDS = 4, 1.0
 
 
 class EventBus:

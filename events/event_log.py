@@ -1,8 +1,8 @@
 """The event log: durable before visible, numbered without holes, fenced by turn (`docs/architecture.md`).
 
-What `append` and `transaction` give is there when what they wrote would survive `kill -9` of this process. One writer task takes
-what all streams have ready and commits it as one transaction on a thread of its own: the more there is to write, the
-larger the commits. Nothing here touches Django's shared thread.
+The futures of `append` and `transaction` are done when what they wrote would survive `kill -9` of this process. One
+writer task takes what all streams have ready and commits it as one transaction on a thread of its own: the more there
+is to write, the larger the commits. Nothing here touches Django's shared thread.
 """
 
 import asyncio

@@ -57,9 +57,7 @@ class BatchingPublisher:
         self._first: First | None = None
         self._on_trouble = on_trouble
         self._loop = asyncio.get_running_loop()
-        pace.streams += 1
-        self._pace = pace
-        self._batcher = Batcher(pace.interval_seconds, conf.flush_bytes, pace.tick_seconds, pace.step)
+        self._batcher = Batcher(pace.interval_seconds, conf.flush_bytes, pace.tick_seconds)
         self._max_pending_bytes = conf.max_pending_bytes
         self._others: list[Entry] = []
         self._published = self._others_sent = 0
@@ -72,7 +70,7 @@ class BatchingPublisher:
         self.rest = Rest(self._batcher, self._alarm, timers, pace)  # for whoever adds
         self._logger = logger.bind(request_id=str(stream_id))
         self._task = self._loop.create_task(self._flush())
-        self._task.add_done_callback(self._ended)
+        self._task.add_done_callback(self.rest.leave)
 
     @property
     def full(self) -> bool:
@@ -136,9 +134,6 @@ class BatchingPublisher:
         await asyncio.wait([self._task])  # not `await self._task`: cancelling that would cancel the flush in flight
 
     # --- inside ---
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._pace.streams -= 1
 
     def _close(self) -> None:
         if not self._closing:

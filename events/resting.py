@@ -6,6 +6,7 @@ token costs (#4). No text leaves later for it: what is read when the rest is ove
 
 import asyncio
 from math import inf
+from time import process_time
 
 from events.alarm import EARLY_SECONDS, Alarm, Timers
 from events.core.batching import Batch, Batcher
@@ -15,7 +16,7 @@ from events.core.pace import Pace
 class Rest:
     """Of one publisher and its reader. `flusher` is what the publisher's task sleeps by."""
 
-    __slots__ = ("_alarm", "_batcher", "_few", "_flusher", "_loop", "_over", "_pace")
+    __slots__ = ("_alarm", "_batcher", "_few", "_flusher", "_loop", "_new", "_number", "_over", "_pace")
 
     def __init__(self, batcher: Batcher, flusher: Alarm, timers: Timers, pace: Pace) -> None:
         self._loop = asyncio.get_running_loop()
@@ -24,6 +25,9 @@ class Rest:
         self._alarm = Alarm(timers)
         self._pace = pace
         self._few = self._over = False
+        self._new = True  # nothing has left
+        self._number = pace.join()
+        self._keep_pace()
 
     @property
     def allowed(self) -> bool:
@@ -32,7 +36,14 @@ class Rest:
 
     def learn(self, batch: Batch | None) -> None:
         """From a batch that leaves. One token a batch is nothing to wait for, and many bytes must not wait unread."""
-        self._few = batch is not None and batch.tokens > 1 and 2 * batch.size_bytes <= self._batcher.flush_bytes
+        if batch is None:
+            self._few = False
+            return
+        if self._new:  # the first batch is the first token, and there may be eight before the next one leaves
+            self._few = 8 * batch.size_bytes <= self._batcher.flush_bytes
+        else:
+            self._few = batch.tokens > 1 and 2 * batch.size_bytes <= self._batcher.flush_bytes
+        self._new = False
 
     async def until_next_batch(self) -> None:
         """For the reader, when it has added what it has. The next batch leaves as soon as it waits for more."""
@@ -55,11 +66,20 @@ class Rest:
     def note(self, late_seconds: float | None) -> None:
         """How late the reader or the flusher came, for the pace of all; None if it was rung."""
         if late_seconds is not None:
-            self._pace.note(late_seconds, self._loop.time())
-            self._batcher.interval_seconds = self._pace.interval_seconds
-            self._batcher.step = self._pace.step
+            self._pace.note(late_seconds)
+            if not self._pace.is_judged(now := self._loop.time()):
+                self._pace.judge(now, process_time())
+            self._keep_pace()
 
     def end(self) -> None:
         """Now and for good: the end of the answer has come, which waits for no batch."""
         self._over = True
         self._alarm.ring()
+
+    def leave(self, task: object) -> None:
+        """No batch leaves any more."""
+        self._pace.leave()
+
+    def _keep_pace(self) -> None:
+        pace = self._pace
+        self._batcher.keep(pace.interval_seconds, pace.ticks, pace.slot(self._number))

@@ -12,8 +12,8 @@ from uuid import UUID
 from django.db import connection
 
 from events.conf import conf
-from events.statements import key_of
 from events.log_transaction import LogTransaction
+from events.statements import key_of
 
 LOGS_PER_PAGE = 200
 EVENTS_PER_TRANSACTION = 500

@@ -134,9 +134,9 @@ class Writer(QueueListener):
         ]
         self.start()
 
-    def dequeue(self, block: bool) -> logging.LogRecord | None:
-        record = self.queue.get(block)
-        if record is not None and self.queue.empty():
+    def dequeue(self, block: bool) -> logging.LogRecord:
+        record = super().dequeue(block)
+        if record is not None and self._source.queue.empty():  # None is what `stop` sends
             time.sleep(_TOGETHER_SECONDS)
         return record
 

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import floor, inf
 
-_EVEN = 13  # batches between two that leave a tick early: no second sees more than 14 of a stream
+# No second may see more than 14 batches of a stream: so they are three ticks apart, and two only once in 14.
+_LEAST_TICKS, _EVEN = 3, 13
 _ROUNDING = 1e-6  # of a tick: a flush that began on one is due on one, whatever the sum of floats says
 
 
@@ -28,40 +29,45 @@ class Batcher:
 
     - Nothing was sent for `interval_seconds`: the token leaves at once. The first one is never delayed.
     - Otherwise the batch leaves `interval_seconds` after the previous flush started, or up to `tick_seconds` earlier:
-      on a multiple of it, so that the batches of many streams leave together, in one commit. With a `step` of 3 those of
-      all streams come to leave in every third tick: once in fourteen batches one leaves a tick earlier, until it does.
+      on a multiple of it, so that the batches of many streams leave together, in one commit. If that is not one of
+      the stream's own ticks (`keep`), a batch leaves a tick earlier from time to time, until it is.
     - More than `flush_bytes` wait: at once.
     - At most one flush is in flight; what arrives meanwhile joins the next batch.
 
-    Limits and step may be changed at any time. Nothing is lost or reordered: the texts of all batches, joined, are the
+    The limits may be changed at any time. Nothing is lost or reordered: the texts of all batches, joined, are the
     texts added so far, up to what waits.
     """
 
     __slots__ = (
         "_even",
         "_in_flight",
+        "_slot",
         "_started",
         "_texts",
         "_tick_seconds",
+        "_ticks",
         "_unread_since",
         "_waiting_since",
         "flush_bytes",
         "interval_seconds",
         "pending_bytes",
-        "step",
     )
 
-    def __init__(self, interval_seconds: float, flush_bytes: int, tick_seconds: float = 0.0, step: int = 1) -> None:
+    def __init__(self, interval_seconds: float, flush_bytes: int, tick_seconds: float = 0.0) -> None:
         self.interval_seconds = interval_seconds
         self.flush_bytes = flush_bytes
-        self.step = step
         self._tick_seconds = tick_seconds
+        self._ticks, self._slot = 1, 0
         self._even = 0  # batches in a row, three ticks apart
         self.pending_bytes = 0
         self._texts: list[str] = []
         self._waiting_since, self._unread_since = -inf, inf
         self._started = -inf  # when the previous flush did
         self._in_flight = False
+
+    def keep(self, interval_seconds: float, ticks: int, slot: int) -> None:
+        """From now on: the interval, which is so many ticks, and which ticks are its own (`slot` modulo `ticks`)."""
+        self.interval_seconds, self._ticks, self._slot = interval_seconds, ticks, slot
 
     @property
     def pending_tokens(self) -> int:
@@ -142,6 +148,6 @@ class Batcher:
         if not self._tick_seconds:
             return due
         tick = floor(due / self._tick_seconds + _ROUNDING)
-        if tick % self.step and self._even >= _EVEN:
+        if (tick - self._slot) % self._ticks and (self._ticks > _LEAST_TICKS or self._even >= _EVEN):
             tick -= 1
         return tick * self._tick_seconds

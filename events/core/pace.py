@@ -6,14 +6,18 @@ While the event loop is late batches get larger, instead of later and later.
 from math import inf
 
 LATE_SECONDS = 0.020  # of a timer: beyond, the loop has more to do than it can
-_WINDOW_SECONDS = 0.1  # one late timer is a pause; what counts is the worst of a while, again and again
+_WINDOW_SECONDS = 0.1  # what counts is the worst of a while
+_LATE_WINDOWS = 2  # in a row: one is a pause
+_FULL_SHARE = 0.95  # of a core: that is no pause
+_SETTLING_SECONDS = 0.2  # after a change: what had piled up is not its fault
 _QUIET_SECONDS = 2.0
-# In between it stays, and back it goes slowly: else a loop that is nearly full goes from late to punctual and back.
-_PUNCTUAL_SECONDS = 0.010
-_LONGER, _SHORTER = 1.25, 0.97  # from 75 ms to 200 in half a second, and back in three
+# It goes back when there is room: twice as many batches cost half as much again, and the rest is for other things.
+_CALM_SECONDS = 0.6
+_ROOM_SHARE = 0.85  # of a core
 
-# Of the usual interval. A little less than a third: after three of them a commit has its time too before the interval
-# is over. Not much less: no second may see more than 14 batches of a stream, and 14 of them may take 41 ticks.
+# A tick is a little less than a third of the usual interval: after three a commit has its time too before it is over.
+# Not much less: 14 batches of a stream may take 41 ticks, and must take a second.
+USUAL_TICKS = 3
 TICK_SHARE = 0.327
 # The batches of so few streams leave all in the same moment, once in three ticks: a moment costs much, a stream more in
 # it little (measured: 20 streams 108 and 63 us a token, 100 streams 41 and 34). Of more the last would have to wait.
@@ -21,35 +25,91 @@ IN_STEP = 100
 
 
 class Pace:
-    """The interval that all streams of a process keep, between its usual length and `longest_seconds`."""
+    """The interval that all streams of a process keep, between its usual length and `longest_seconds`, and its ticks.
 
-    __slots__ = ("_judged_at", "_longest_seconds", "_usual_seconds", "_worst_seconds", "interval_seconds", "streams", "tick_seconds")
+    Batches leave at ticks, each stream's at every `ticks`-th: those of few streams all at the same ones, and those of
+    many spread over all. Left to themselves they would gather: who is late once leaves with the next from then on
+    (measured: 423 of 800 in one moment).
+    """
+
+    __slots__ = (
+        "_calm_since",
+        "_changed_at",
+        "_judged_at",
+        "_late_windows",
+        "_number",
+        "_spent_seconds",
+        "_stages",
+        "_usual_seconds",
+        "_worst_seconds",
+        "streams",
+        "tick_seconds",
+        "ticks",
+    )
 
     def __init__(self, interval_seconds: float, longest_seconds: float) -> None:
-        self.interval_seconds = interval_seconds
         self.tick_seconds = interval_seconds * TICK_SHARE
-        self.streams = 0  # that keep it now; each counts itself
+        self.ticks = USUAL_TICKS
+        self.streams = 0
+        self._number = 0
         self._usual_seconds = interval_seconds
-        self._longest_seconds = max(interval_seconds, longest_seconds)
+        stretch = max(1.0, longest_seconds / interval_seconds) if interval_seconds else 1.0
+        most_ticks = int(USUAL_TICKS * stretch + 1e-6)
+        # Doubled, a stream keeps every second of its ticks, so that the batches of all stay spread as they are.
+        doubled = [USUAL_TICKS * 2**times for times in range(8)]
+        self._stages = sorted({*(ticks for ticks in doubled if ticks <= most_ticks), most_ticks})
+        self._late_windows = 0
         self._worst_seconds = 0.0
-        self._judged_at = -inf
+        self._spent_seconds = 0.0
+        self._judged_at = self._calm_since = self._changed_at = -inf
 
     @property
-    def step(self) -> int:
-        """Batches leave at every tick that is a multiple of it; see `Batcher`."""
-        return 3 if self.streams <= IN_STEP and self.interval_seconds == self._usual_seconds else 1
+    def interval_seconds(self) -> float:
+        """How long a batch may wait."""
+        return self._usual_seconds * self.ticks / USUAL_TICKS
 
-    def note(self, late_seconds: float, now: float) -> None:
+    def join(self) -> int:
+        """One stream more, until `leave`: its number."""
+        self.streams += 1
+        self._number += 1
+        return self._number
+
+    def leave(self) -> None:
+        self.streams -= 1
+
+    def slot(self, number: int) -> int:
+        """At which ticks the batches of the stream with this number leave: those that are `slot` modulo `ticks`."""
+        return number if self.streams > IN_STEP or self.ticks > USUAL_TICKS else 0
+
+    def note(self, late_seconds: float) -> None:
         """A timer fired this late. Cheap; for every one of them."""
         if late_seconds > self._worst_seconds:
             self._worst_seconds = late_seconds
+
+    def is_judged(self, now: float) -> bool:
+        """Whether it is too early for `judge`."""
+        return now - self._judged_at < _WINDOW_SECONDS
+
+    def judge(self, now: float, spent_seconds: float) -> None:
+        """Whether the interval should be another. `spent_seconds`: the CPU time of the process, ever."""
         since_seconds = now - self._judged_at
-        if since_seconds < _WINDOW_SECONDS:
-            return
+        share = (spent_seconds - self._spent_seconds) / since_seconds
+        late = self._worst_seconds > LATE_SECONDS
+        self._worst_seconds, self._judged_at, self._spent_seconds = 0.0, now, spent_seconds
         if since_seconds > _QUIET_SECONDS:  # what is known is of another time
-            self.interval_seconds, self._worst_seconds = self._usual_seconds, late_seconds
-        if self._worst_seconds > LATE_SECONDS:
-            self.interval_seconds = min(self._longest_seconds, self.interval_seconds * _LONGER)
-        elif self._worst_seconds < _PUNCTUAL_SECONDS:
-            self.interval_seconds = max(self._usual_seconds, self.interval_seconds * _SHORTER)
-        self._worst_seconds, self._judged_at = 0.0, now
+            self.ticks, self._late_windows, self._calm_since = USUAL_TICKS, int(late), now
+            return
+        if now - self._changed_at < _SETTLING_SECONDS:
+            return
+        self._late_windows = self._late_windows + 1 if late else 0
+        if self._late_windows >= _LATE_WINDOWS or (late and share > _FULL_SHARE):
+            self._change(min((ticks for ticks in self._stages if ticks > self.ticks), default=self.ticks), now)
+        elif late or share * (1 + self.ticks / USUAL_TICKS) / 2 > _ROOM_SHARE:
+            self._calm_since = now
+        elif now - self._calm_since >= _CALM_SECONDS:
+            self._change(USUAL_TICKS, now)
+
+    def _change(self, ticks: int, now: float) -> None:
+        if ticks != self.ticks:
+            self.ticks, self._changed_at = ticks, now
+        self._late_windows, self._calm_since = 0, now

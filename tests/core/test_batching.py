@@ -162,6 +162,16 @@ def test_with_a_tick_the_batches_of_many_streams_leave_together() -> None:
     assert len(starts) <= 1.1 / COMMON_TICK_SECONDS  # each alone makes 14 a second: 700 without the tick
 
 
+def test_a_stream_comes_to_its_own_ticks_and_stays_there() -> None:
+    for slot in range(6):
+        waiting = Batcher(INTERVAL_SECONDS, FLUSH_BYTES, COMMON_TICK_SECONDS)
+        waiting.keep(2 * INTERVAL_SECONDS, 6, slot)
+        done = run(waiting, [(0.01 + count / 50, "token") for count in range(100)])
+        ticks = [flush.started / COMMON_TICK_SECONDS for flush in done.flushes[8:-1]]
+        assert {round(tick % 6, 6) for tick in ticks} == {slot}
+        assert max(done.delays) <= 2 * INTERVAL_SECONDS
+
+
 def is_due(waiting: Batcher, now: float) -> bool:
     deadline = waiting.deadline()
     return deadline is not None and deadline <= now
@@ -232,7 +242,7 @@ def at_random(tokens_per_second: int, chance: random.Random) -> Iterator[float]:
     return accumulate(chance.expovariate(tokens_per_second) for _ in range(SECONDS * tokens_per_second))
 
 
-@pytest.mark.parametrize("step", [1, 3])  # of many streams, and of few
+@pytest.mark.parametrize("slot", [None, 0, 2])  # of the three ticks in the interval, those that are its own
 @pytest.mark.parametrize("token_bytes", [4, 40])
 @pytest.mark.parametrize("arriving", [steady, jittered, at_random])
 @pytest.mark.parametrize("tokens_per_second", [10, 20, 50, 100, 300, 1000])
@@ -240,12 +250,14 @@ def test_the_delay_and_the_number_of_flushes_stay_within_their_goals(
     tokens_per_second: int,
     arriving: Callable[[int, random.Random], Iterable[float]],
     token_bytes: int,
-    step: int,
+    slot: int | None,
 ) -> None:
     times = list(arriving(tokens_per_second, random.Random(7)))
     arrivals = [(time, "x" * token_bytes) for time in times]
     commits = [0.003] * len(arrivals)
-    waiting = Batcher(INTERVAL_SECONDS, FLUSH_BYTES, COMMON_TICK_SECONDS, step)
+    waiting = Batcher(INTERVAL_SECONDS, FLUSH_BYTES, COMMON_TICK_SECONDS)
+    if slot is not None:
+        waiting.keep(INTERVAL_SECONDS, 3, slot)
     done = run(waiting, arrivals, commits, timer_late_seconds=0.001)
 
     assert done.text == "x" * token_bytes * len(arrivals)

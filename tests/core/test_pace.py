@@ -1,80 +1,115 @@
-from events.core.pace import IN_STEP, LATE_SECONDS, Pace
+from events.core.pace import IN_STEP, LATE_SECONDS, USUAL_TICKS, Pace
 
 USUAL_SECONDS, LONGEST_SECONDS = 0.075, 0.2
 
 
-def noted(pace: Pace, late_seconds: float, *, start: float, seconds: float) -> list[float]:
-    """The interval after each of many timers that are this late."""
-    found = []
-    for count in range(int(seconds * 100)):
-        pace.note(late_seconds, start + count / 100)
-        found.append(pace.interval_seconds)
-    return found
+class Loop:
+    """An event loop that is late, and busy, as it is told."""
+
+    def __init__(self, interval_seconds: float = USUAL_SECONDS, longest_seconds: float = LONGEST_SECONDS) -> None:
+        self.pace = Pace(interval_seconds, longest_seconds)
+        self.now, self.spent_seconds = 5.0, 100.0
+
+    def run(self, seconds: float, *, late_seconds: float, share: float = 0.5) -> list[float]:
+        """The interval after each of many timers that are this late."""
+        found = []
+        for _ in range(round(seconds * 100)):
+            self.now += 0.01
+            self.spent_seconds += 0.01 * share
+            self.pace.note(late_seconds)
+            if not self.pace.is_judged(self.now):
+                self.pace.judge(self.now, self.spent_seconds)
+            found.append(round(self.pace.interval_seconds, 9))
+        return found
 
 
 def test_a_punctual_loop_keeps_the_usual_interval() -> None:
-    pace = Pace(USUAL_SECONDS, LONGEST_SECONDS)
-    assert set(noted(pace, LATE_SECONDS, start=5, seconds=3)) == {USUAL_SECONDS}
+    assert set(Loop().run(3, late_seconds=LATE_SECONDS, share=0.99)) == {USUAL_SECONDS}
 
 
-def test_a_late_loop_stretches_it_within_a_second_and_no_further_than_the_longest() -> None:
-    pace = Pace(USUAL_SECONDS, LONGEST_SECONDS)
-    found = noted(pace, 0.021, start=5, seconds=1)
-    assert found == sorted(found)
-    assert found[-1] == LONGEST_SECONDS
-    assert max(noted(pace, 3.0, start=6, seconds=5)) == LONGEST_SECONDS
+def test_a_late_loop_doubles_it_and_then_makes_it_as_long_as_it_may_be_within_a_second() -> None:
+    loop = Loop()
+    found = loop.run(1, late_seconds=0.021)
+    assert list(dict.fromkeys(found)) == [USUAL_SECONDS, 2 * USUAL_SECONDS, LONGEST_SECONDS]
+    assert set(loop.run(5, late_seconds=3.0)) == {LONGEST_SECONDS}
 
 
-def test_it_goes_back_by_itself() -> None:
-    pace = Pace(USUAL_SECONDS, LONGEST_SECONDS)
-    noted(pace, 0.5, start=5, seconds=1)
-    found = noted(pace, 0.001, start=6, seconds=4)
+def test_a_loop_that_has_no_time_left_is_not_watched_for_long() -> None:
+    usual = {}
+    for share in (0.5, 1.0):
+        loop = Loop()
+        loop.run(1, late_seconds=0.0)
+        usual[share] = loop.run(1, late_seconds=0.021, share=share).count(USUAL_SECONDS)
+    assert usual[1.0] <= 11
+    assert usual[0.5] <= 22
+
+
+def test_one_pause_is_no_reason() -> None:
+    loop = Loop()
+    loop.run(1, late_seconds=0.0)
+    loop.pace.note(0.5)
+    assert set(loop.run(2, late_seconds=0.0)) == {USUAL_SECONDS}
+
+
+def test_it_goes_back_by_itself_when_there_is_room() -> None:
+    loop = Loop()
+    loop.run(1, late_seconds=0.5)
+    assert set(loop.run(3, late_seconds=0.001, share=0.6)) == {LONGEST_SECONDS}
+    found = loop.run(3, late_seconds=0.001, share=0.4)
     assert found == sorted(found, reverse=True)
     assert found[-1] == USUAL_SECONDS
 
 
-def test_it_stays_while_the_loop_is_neither_late_nor_punctual() -> None:
-    """Else it would go back and forth: longer, punctual again, shorter, and late again."""
-    pace = Pace(USUAL_SECONDS, LONGEST_SECONDS)
-    pace.note(0.021, 5.0)
-    stretched = pace.interval_seconds
-    assert USUAL_SECONDS < stretched < LONGEST_SECONDS
-    assert set(noted(pace, 0.015, start=6, seconds=3)) == {stretched}
+def test_it_stays_while_a_loop_with_room_is_late_now_and_then() -> None:
+    loop = Loop()
+    loop.run(1, late_seconds=0.5)
+    for _ in range(10):
+        loop.pace.note(0.021)
+        assert set(loop.run(0.5, late_seconds=0.0, share=0.1)) == {LONGEST_SECONDS}
 
 
 def test_after_a_quiet_time_it_is_as_usual() -> None:
-    pace = Pace(USUAL_SECONDS, LONGEST_SECONDS)
-    noted(pace, 0.5, start=5, seconds=1)
-    pace.note(0.5, 6.05)
-    pace.note(0.001, 3600.0)
-    assert pace.interval_seconds == USUAL_SECONDS
+    loop = Loop()
+    loop.run(1, late_seconds=0.5)
+    loop.now += 3600
+    assert set(loop.run(0.1, late_seconds=0.001)) == {USUAL_SECONDS}
 
 
-def test_one_late_timer_among_many_counts_for_its_while_only() -> None:
-    pace = Pace(USUAL_SECONDS, LONGEST_SECONDS)
-    noted(pace, 0.0, start=5, seconds=1)
-    pace.note(0.05, 6.0)
-    assert max(noted(pace, 0.0, start=6.01, seconds=1)) < 0.1
-    assert pace.interval_seconds == USUAL_SECONDS
-
-
-def test_a_longest_below_the_usual_changes_nothing() -> None:
-    pace = Pace(0.5, LONGEST_SECONDS)
-    assert set(noted(pace, 1.0, start=5, seconds=1)) == {0.5}
+def test_where_it_may_not_be_longer_it_never_is() -> None:
+    assert set(Loop(0.075, 0.05).run(2, late_seconds=1.0)) == {0.075}
+    assert set(Loop(0.0, 0.2).run(2, late_seconds=1.0)) == {0.0}
 
 
 def test_three_ticks_fit_into_the_interval_and_a_commit_too() -> None:
     pace = Pace(USUAL_SECONDS, LONGEST_SECONDS)
-    assert USUAL_SECONDS * 0.97 < 3 * pace.tick_seconds < USUAL_SECONDS
+    assert USUAL_SECONDS * 0.97 < USUAL_TICKS * pace.tick_seconds < USUAL_SECONDS
     assert 41 * pace.tick_seconds > 1
 
 
-def test_few_streams_keep_step_but_not_many_nor_late_ones() -> None:
+def test_few_streams_keep_step_and_many_are_spread() -> None:
     pace = Pace(USUAL_SECONDS, LONGEST_SECONDS)
-    pace.streams = IN_STEP
-    assert pace.step == 3
-    pace.streams += 1
-    assert pace.step == 1
-    pace.streams = 1
-    noted(pace, 0.5, start=5, seconds=1)  # else an interval could only be twice or thrice as long
-    assert pace.step == 1
+    numbers = [pace.join() for _ in range(IN_STEP)]
+    assert {pace.slot(number) for number in numbers} == {0}
+    numbers.append(pace.join())
+    slots = [pace.slot(number) % pace.ticks for number in numbers]
+    assert {slots.count(slot) for slot in range(USUAL_TICKS)} <= {33, 34}
+    pace.leave()
+    assert {pace.slot(number) for number in numbers} == {0}
+
+
+def test_a_stretched_interval_leaves_a_stream_every_second_of_its_ticks() -> None:
+    loop = Loop()
+    numbers = [loop.pace.join() for _ in range(IN_STEP + 20)]
+    before = [loop.pace.slot(number) % loop.pace.ticks for number in numbers]
+    loop.run(0.35, late_seconds=0.021)
+    assert loop.pace.ticks == 2 * USUAL_TICKS
+    after = [loop.pace.slot(number) % loop.pace.ticks for number in numbers]
+    assert [slot % USUAL_TICKS for slot in after] == before
+    assert {after.count(slot) for slot in range(loop.pace.ticks)} == {20}
+
+
+def test_few_streams_are_spread_too_while_they_are_too_much() -> None:
+    loop = Loop()
+    numbers = [loop.pace.join() for _ in range(6)]
+    loop.run(1, late_seconds=0.5)
+    assert len({loop.pace.slot(number) % loop.pace.ticks for number in numbers}) == 6

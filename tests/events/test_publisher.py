@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable, Iterable, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from time import process_time
 from typing import Any, TypeVar, cast
 from uuid import UUID, uuid4
 
@@ -16,8 +17,7 @@ from structlog.testing import LogCapture
 from events import metrics
 from events import publisher as publisher_module
 from events.alarm import Timers
-from events.core.pace import IN_STEP, TICK_SHARE
-from events.core.pace import Pace
+from events.core.pace import IN_STEP, TICK_SHARE, Pace
 from events.event_log import EventLog
 from events.exceptions import StorageUnavailable
 from events.log_transaction import Along, Entry, First, LogTransaction
@@ -104,13 +104,21 @@ class ScriptedTransaction:
         return len(self.entries)
 
 
+def slow_down(pace: Pace) -> None:
+    """The loop was late until now."""
+    now = asyncio.get_running_loop().time()
+    for count in range(20):
+        pace.note(0.05)
+        pace.judge(now + (count - 20) / 10, process_time())
+
+
 class Stream:
     """A publisher, the log it writes to, and how it is doing."""
 
-    def __init__(self, log: ScriptedLog) -> None:
+    def __init__(self, log: ScriptedLog, pace: Pace | None = None) -> None:
         self.log = log
         self.id = uuid4()
-        self.pace = Pace(INTERVAL, 0.2)
+        self.pace = pace or Pace(INTERVAL, 0.2)
         self.troubles: list[StorageUnavailable | None] = []
         self.firsts: list[float] = []
         self.works: list[UUID] = []  # whose first text's work was done
@@ -277,10 +285,10 @@ async def test_the_batches_of_streams_that_began_at_different_times_leave_togeth
 
 @pytest.mark.parametrize(("streams", "moments"), [(IN_STEP, 14), (IN_STEP + 1, 3 * 14)])
 async def test_few_streams_come_to_keep_step_and_many_do_not(log: ScriptedLog, streams: int, moments: int) -> None:
-    some = []
+    some, pace = [], Pace(INTERVAL, 0.2)
+    pace.streams = streams - 7
     for _ in range(7):
-        some.append(Stream(log))
-        some[-1].pace.streams = streams
+        some.append(Stream(log, pace))
         some[-1].publisher.add("first")
         await asyncio.sleep(0.0177)
     for _ in range(200):  # 4 s; after two they have found together
@@ -293,8 +301,7 @@ async def test_few_streams_come_to_keep_step_and_many_do_not(log: ScriptedLog, s
 
 async def test_while_the_loop_is_late_batches_wait_longer(log: ScriptedLog) -> None:
     stream = Stream(log)
-    for second in range(5):
-        stream.pace.note(0.05, second)
+    slow_down(stream.pace)
     await stream.write(["x"] * 500, pause_seconds=0.02)
     starts = [began for began, _ in log.commits]
     assert max(later - earlier for earlier, later in pairwise(starts)) > 0.15

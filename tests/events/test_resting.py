@@ -10,7 +10,7 @@ import pytest
 from events.core.batching import Batch
 from events.core.pace import TICK_SHARE
 from events.resting import Rest
-from tests.events.test_publisher import INTERVAL, ScriptedLog, Stream, log, types
+from tests.events.test_publisher import INTERVAL, ScriptedLog, Stream, log, slow_down, types
 
 __all__ = ["log"]  # the fixture
 
@@ -121,10 +121,18 @@ def batches_of(per_token: list[float], log: ScriptedLog) -> list[list[float]]:
     return [[next(taken) for word in text.split() if word.isdigit()] for text in texts]
 
 
-async def test_no_rest_before_a_batch_has_had_several_tokens(log: ScriptedLog) -> None:
+async def test_after_the_first_token_the_reader_rests_if_it_was_a_short_one(log: ScriptedLog) -> None:
+    for text, rests in (("a" * 128, True), ("a" * 129, False)):
+        stream = Stream(log)
+        stream.publisher.add(text)
+        assert not stream.publisher.rest.allowed
+        await asyncio.sleep(0.001)
+        assert stream.publisher.rest.allowed is rests
+
+
+async def test_no_rest_after_a_batch_of_one_token(log: ScriptedLog) -> None:
     stream = Stream(log)
     stream.publisher.add("a")
-    assert not stream.publisher.rest.allowed
     await asyncio.sleep(1)
     stream.publisher.add("b")
     await asyncio.sleep(0.001)
@@ -179,8 +187,7 @@ async def test_other_events_do_not_wait_for_the_rest(log: ScriptedLog) -> None:
 
 async def test_while_the_loop_is_late_the_rest_is_longer(log: ScriptedLog) -> None:
     stream, model = Stream(log), Model(300)
-    for second in range(5):
-        stream.pace.note(0.05, second)
+    slow_down(stream.pace)
     await read(stream, model)
     await asyncio.sleep(0.2)
     starts = [began for began, _ in log.commits]
