@@ -33,7 +33,7 @@ def read_snapshot(session_id: UUID) -> tuple[int, dict[str, Any]]:
         statuses: dict[UUID, list[str]] = {}
         for stream in streams.values():
             if stream.state in ACTIVE:
-                texts[stream.id] = log.data_of(session_id, stream.id, wire.TOKEN)
+                texts[stream.id] = log.data_of(session_id, stream.id, wire.TOKEN, "text")
             if stream.state in UNFINISHED:
                 statuses[stream.id] = log.data_of(session_id, stream.id, wire.STATUS)
     return seq, fold(messages, streams, texts, statuses)
@@ -61,7 +61,7 @@ def fold(
     texts: dict[UUID, list[str]],
     statuses: dict[UUID, list[str]],
 ) -> dict[str, Any]:
-    """Pure. `texts`, `statuses`: the data of the unfinished streams' `chat.token` and `chat.status` events."""
+    """Pure. Of the unfinished streams, `texts`: what their tokens say; `statuses`: the data of `chat.status`."""
     messages: list[dict[str, Any]] = []
     active: dict[str, Any] | None = None
     size_bytes = 0
@@ -69,7 +69,7 @@ def fold(
         stream = streams.get(message.id)
         text = state = None
         if stream is not None and stream.state in UNFINISHED:
-            text = "".join(wire.token_texts(texts.get(stream.id, ())))
+            text = "".join(texts.get(stream.id, ()))
             state = _status(statuses.get(stream.id, ()))
             if stream.state in ACTIVE:
                 active = _active(stream, state)

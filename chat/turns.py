@@ -173,7 +173,7 @@ def end(
         if log.append(stream.session_id, *entries, wire.terminal(stream), turn=turn) is None:
             raise TurnLost
         log.close_turn(stream.session_id, stream.turn)
-    texts = wire.token_texts(log.data_of(stream.session_id, stream.id, wire.TOKEN))
+    texts = log.data_of(stream.session_id, stream.id, wire.TOKEN, "text")
     if stream.message_id is not None:
         answer = Message(id=stream.message_id, text="".join(texts), state=state, reason=outcome.reason)
         update(answer, "text", "state", "reason")

@@ -1,7 +1,5 @@
 """The events of a chat as data (`docs/wire-format.md`): one function a type, and how a message looks in JSON."""
 
-import json
-from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -38,11 +36,6 @@ def token_encoder(stream_id: UUID, message_id: UUID) -> Any:
         return head + encode_text(text) + "}"
 
     return encode
-
-
-def token_texts(data: Sequence[str]) -> list[str]:
-    """The texts of many `chat.token`s, from their data; read in one go, as a long answer has thousands."""
-    return [event["text"] for event in json.loads(f"[{','.join(data)}]")]
 
 
 def terminal(stream: Stream) -> Entry:

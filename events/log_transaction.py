@@ -91,10 +91,17 @@ class LogTransaction:
         found = fetch("SELECT seq FROM events_head WHERE session_id = %s", [self._key(session_id)])
         return int(found[0][0]) if found else 0
 
-    def data_of(self, session_id: UUID, stream_id: UUID, type: str) -> list[str]:
-        """The data of a stream's stored events of one type, in order: what viewers were given."""
+    def data_of(self, session_id: UUID, stream_id: UUID, type: str, field: str = "") -> list[str]:
+        """The data of a stream's stored events of one type, in order: what viewers were given.
+
+        `field`: only the string that has this name in the data, which are objects. The database reads them: an answer
+        may have thousands, and Python would hold up everybody's text meanwhile.
+        """
+        column = "data"
+        if field:
+            column = f"data::json ->> '{field}'" if self._postgresql else f"json_extract(data, '$.{field}')"
         query = "FROM events_event WHERE session_id = %s AND stream_id = %s AND type = %s"
-        stored = all_rows("seq, data", query, [self._key(session_id), self._key(stream_id), type])
+        stored = all_rows(f"seq, {column}", query, [self._key(session_id), self._key(stream_id), type])
         return [data for _, data in sorted(stored, key=itemgetter(0))]
 
     def _key(self, identifier: UUID) -> _Key:

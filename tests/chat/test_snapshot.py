@@ -136,7 +136,7 @@ def test_one_message_is_shown_however_large_it_is() -> None:
 def test_an_active_streams_text_is_in_its_events() -> None:
     answer = message("", "assistant", "queued")
     stream = Stream(id=uuid4(), session=SESSION, message=answer, state=StreamState.STREAMING)
-    texts = {stream.id: ['{"text":"Hel"}', '{"text":"lo"}']}
+    texts = {stream.id: ["Hel", "lo"]}
     statuses = {stream.id: ['{"status":"thinking"}', '{"status":"streaming"}']}
     shown = fold([answer], {answer.id: stream}, texts, statuses)
     [said] = shown["messages"]

@@ -16,7 +16,7 @@ from pytest_django import Settings
 
 from events import event_log, log_reading, log_threads, log_transaction, log_writer, log_writing
 from events.commit_outcome import OutcomeUnknown
-from events.core.event import Event
+from events.core.event import Event, encode_data
 from events.event_log import EventLog
 from events.exceptions import BusClosed, StorageUnavailable
 from events.log_reading import PAGE_CHARACTERS, PAGE_EVENTS
@@ -201,6 +201,15 @@ async def test_a_transaction_knows_the_head_and_what_a_stream_has_stored(log: Ev
         return inside.head(session_id), inside.head(uuid4()), data
 
     assert await log.transaction(read) == (3, 0, ['"1"', '"2"'])
+
+
+async def test_one_field_of_what_a_stream_has_stored_comes_back_byte_for_byte(log: EventLog, session_id: UUID) -> None:
+    stream_id = uuid4()
+    texts = ["plain", "", 'a"b\\c/d', "\n\r\t\x01\x7f", "é\u2028\u2029\x85", "\U0001f600", "null", "12", "</script>"]
+    for text in texts:
+        data = encode_data({"other": "x", "text": text})
+        await log.append(session_id, [log_transaction.Entry("chat.token", data, stream_id)])
+    assert await log.transaction(lambda log: log.data_of(session_id, stream_id, "chat.token", "text")) == texts
 
 
 # --- turns ---
