@@ -5,12 +5,16 @@ token costs (#4). No text leaves later for it: what is read when the rest is ove
 """
 
 import asyncio
+import os
 from math import inf
-from time import process_time
+from time import process_time, thread_time
 
 from events.alarm import EARLY_SECONDS, Alarm, Timers
 from events.core.batching import Batch, Batcher
 from events.core.pace import Pace
+
+# Where there is one core, the threads beside the loop take it from the loop as well.
+_spent_seconds = process_time if len(os.sched_getaffinity(0)) == 1 else thread_time
 
 
 class Rest:
@@ -68,7 +72,7 @@ class Rest:
         if late_seconds is not None:
             self._pace.note(late_seconds)
             if not self._pace.is_judged(now := self._loop.time()):
-                self._pace.judge(now, process_time())
+                self._pace.judge(now, _spent_seconds())
             self._keep_pace()
 
     def end(self) -> None:

@@ -1,10 +1,11 @@
 """Single SQL statements, on the thread's own connection.
 
 On SQLite they go past Django's cursor: it takes some 35 µs for a statement that takes SQLite 5, and looks through a
-statement of a hundred rows for its placeholders (#4). What else Django does for a connection, it does for these too.
+statement of a hundred rows for its placeholders (#4). They are not in Django's `connection.queries`, nor do its
+`execute_wrappers` see them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 from uuid import UUID
@@ -17,13 +18,14 @@ def run(statement: str, parameters: Sequence[Any] = ()) -> int:
 
     `%s` stands for a parameter, and nothing else may look like it. Raises Django's database errors.
     """
-    count: int = _executed(statement, parameters).rowcount
+    count: int = _answered(statement, parameters, lambda cursor: cursor.rowcount)
     return count
 
 
 def fetch(statement: str, parameters: Sequence[Any] = ()) -> list[Sequence[Any]]:
     """The rows that the statement gives. On SQLite one by one: for many of them there is `all_rows`."""
-    return list(_executed(statement, parameters).fetchall())
+    rows: list[Sequence[Any]] = _answered(statement, parameters, lambda cursor: cursor.fetchall())
+    return rows
 
 
 @cache
@@ -40,12 +42,13 @@ def id_of(key: UUID | str) -> UUID:
     return key if isinstance(key, UUID) else UUID(key)
 
 
-def _executed(statement: str, parameters: Sequence[Any]) -> Any:
+def _answered(statement: str, parameters: Sequence[Any], answer: Callable[[Any], Any]) -> Any:
     here: Any = connections[DEFAULT_DB_ALIAS]  # Django's `connection` looks for it again with each attribute
     if on_postgresql():
-        cursor = here.cursor()
-        cursor.execute(statement, parameters)
-        return cursor
+        with here.cursor() as cursor:
+            cursor.execute(statement, parameters)
+            return answer(cursor)
     here.ensure_connection()
+    here.validate_no_broken_transaction()
     with here.wrap_database_errors:
-        return here.connection.execute(statement.replace("%s", "?"), parameters)
+        return answer(here.connection.execute(statement.replace("%s", "?"), parameters))

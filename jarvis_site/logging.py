@@ -5,7 +5,7 @@ import contextlib
 import logging
 import os
 import sys
-import time
+import threading
 from collections.abc import Mapping
 from logging.handlers import QueueHandler, QueueListener
 from queue import SimpleQueue
@@ -128,6 +128,7 @@ class Writer(QueueListener):
     def __init__(self, source: BoundedQueue, *handlers: logging.Handler) -> None:
         super().__init__(source.queue, *handlers)
         self._source = source
+        self._stopping = threading.Event()
         self._counters: list[BoundedQueue | LogFileHandler] = [
             source,
             *(each for each in handlers if isinstance(each, LogFileHandler)),
@@ -137,7 +138,7 @@ class Writer(QueueListener):
     def dequeue(self, block: bool) -> logging.LogRecord:
         record = super().dequeue(block)
         if record is not None and self._source.queue.empty():  # None is what `stop` sends
-            time.sleep(_TOGETHER_SECONDS)
+            self._stopping.wait(_TOGETHER_SECONDS)
         return record
 
     def handle(self, record: logging.LogRecord) -> None:
@@ -149,6 +150,7 @@ class Writer(QueueListener):
             self._tell_of_dropped()
 
     def stop(self) -> None:
+        self._stopping.set()
         self.enqueue_sentinel()
         if self._thread is not None:
             self._thread.join(STOP_SECONDS)

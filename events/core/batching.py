@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import floor, inf
 
-# No second may see more than 14 batches of a stream: so they are three ticks apart, and two only once in 14.
-_LEAST_TICKS, _EVEN = 3, 13
+# No second may see more than 14 batches of a stream: so they are three ticks apart, and two only after 14 that were and
+# left on time: 41 ticks are a second and a fifth of a tick.
+_LEAST_TICKS, _EVEN, _ON_TIME = 3, 14, 0.2
 _ROUNDING = 1e-6  # of a tick: a flush that began on one is due on one, whatever the sum of floats says
 
 
@@ -58,7 +59,7 @@ class Batcher:
         self.flush_bytes = flush_bytes
         self._tick_seconds = tick_seconds
         self._ticks, self._slot = 1, 0
-        self._even = 0  # batches in a row, three ticks apart
+        self._even = 0  # batches in a row
         self.pending_bytes = 0
         self._texts: list[str] = []
         self._waiting_since, self._unread_since = -inf, inf
@@ -126,14 +127,10 @@ class Batcher:
             raise RuntimeError("A flush is in flight; wait for its end.")
         if not self._texts:
             return None
+        self._even = self._even + 1 if self._is_even(now) else 0
         batch = Batch("".join(self._texts), len(self._texts), self.pending_bytes, now - self._waiting_since)
         self._texts = []
         self.pending_bytes = 0
-        apart_seconds = now - self._started
-        if apart_seconds >= self.interval_seconds:
-            self._even = -1  # on no tick, perhaps: then the next one comes early
-        else:
-            self._even = self._even + 1 if apart_seconds > 2.5 * self._tick_seconds else 0
         self._started = now
         self._in_flight = True
         return batch
@@ -151,3 +148,14 @@ class Batcher:
         if (tick - self._slot) % self._ticks and (self._ticks > _LEAST_TICKS or self._even >= _EVEN):
             tick -= 1
         return tick * self._tick_seconds
+
+    def _is_even(self, now: float) -> bool:
+        """Whether a batch that leaves now leaves at a tick, on time, and not too soon after the one before."""
+        due = self._started + self.interval_seconds
+        if not self._tick_seconds or due <= self._waiting_since:
+            return False
+        due = self._round_down(due)
+        if not self._waiting_since < due <= now <= due + _ON_TIME * self._tick_seconds:
+            return False
+        before = floor(self._started / self._tick_seconds + _ROUNDING)
+        return round(due / self._tick_seconds) - before >= _LEAST_TICKS

@@ -19,9 +19,10 @@ _ROOM_SHARE = 0.85  # of a core
 # Not much less: 14 batches of a stream may take 41 ticks, and must take a second.
 USUAL_TICKS = 3
 TICK_SHARE = 0.327
-# The batches of so few streams leave all in the same moment, once in three ticks: a moment costs much, a stream more in
-# it little (measured: 20 streams 108 and 63 us a token, 100 streams 41 and 34). Of more the last would have to wait.
-IN_STEP = 100
+# Those of so few streams leave all in the same moment, once in three ticks: a moment costs much, a stream more in
+# it little (measured: 20 streams 108 and 63 us a token, 100 streams 41 and 34). Of more the last would have to wait;
+# and where the CPU is too slow for so many in one moment, they are spread for a while.
+IN_STEP, _SPREAD_SECONDS = 100, 60.0
 
 
 class Pace:
@@ -35,10 +36,12 @@ class Pace:
     __slots__ = (
         "_calm_since",
         "_changed_at",
+        "_is_spread",
         "_judged_at",
         "_late_windows",
         "_number",
         "_spent_seconds",
+        "_spread_at",
         "_stages",
         "_usual_seconds",
         "_worst_seconds",
@@ -61,7 +64,8 @@ class Pace:
         self._late_windows = 0
         self._worst_seconds = 0.0
         self._spent_seconds = 0.0
-        self._judged_at = self._calm_since = self._changed_at = -inf
+        self._judged_at = self._calm_since = self._changed_at = self._spread_at = -inf
+        self._is_spread = False
 
     @property
     def interval_seconds(self) -> float:
@@ -79,7 +83,11 @@ class Pace:
 
     def slot(self, number: int) -> int:
         """At which ticks the batches of the stream with this number leave: those that are `slot` modulo `ticks`."""
-        return number if self.streams > IN_STEP or self.ticks > USUAL_TICKS else 0
+        return 0 if self._in_step else number
+
+    @property
+    def _in_step(self) -> bool:
+        return self.streams <= IN_STEP and self.ticks == USUAL_TICKS and not self._is_spread
 
     def note(self, late_seconds: float) -> None:
         """A timer fired this late. Cheap; for every one of them."""
@@ -91,7 +99,9 @@ class Pace:
         return now - self._judged_at < _WINDOW_SECONDS
 
     def judge(self, now: float, spent_seconds: float) -> None:
-        """Whether the interval should be another. `spent_seconds`: the CPU time of the process, ever."""
+        """Whether the interval should be another. `spent_seconds`: the CPU time, ever, of what the loop shares a core
+        with, its own included.
+        """
         since_seconds = now - self._judged_at
         share = (spent_seconds - self._spent_seconds) / since_seconds
         late = self._worst_seconds > LATE_SECONDS
@@ -99,17 +109,22 @@ class Pace:
         if since_seconds > _QUIET_SECONDS:  # what is known is of another time
             self.ticks, self._late_windows, self._calm_since = USUAL_TICKS, int(late), now
             return
+        self._is_spread = now - self._spread_at < _SPREAD_SECONDS
         if now - self._changed_at < _SETTLING_SECONDS:
             return
         self._late_windows = self._late_windows + 1 if late else 0
-        if self._late_windows >= _LATE_WINDOWS or (late and share > _FULL_SHARE):
-            self._change(min((ticks for ticks in self._stages if ticks > self.ticks), default=self.ticks), now)
-        elif late or share * (1 + self.ticks / USUAL_TICKS) / 2 > _ROOM_SHARE:
+        if late or share * (1 + self.ticks / USUAL_TICKS) / 2 > _ROOM_SHARE:
             self._calm_since = now
-        elif now - self._calm_since >= _CALM_SECONDS:
-            self._change(USUAL_TICKS, now)
+        if self._late_windows >= _LATE_WINDOWS or (late and share > _FULL_SHARE):
+            if self._in_step:
+                self._is_spread, self._spread_at = True, now
+                self._changed(now)
+            elif longer := [ticks for ticks in self._stages if ticks > self.ticks]:
+                self.ticks = longer[0]
+                self._changed(now)
+        elif self.ticks > USUAL_TICKS and now - self._calm_since >= _CALM_SECONDS:
+            self.ticks = USUAL_TICKS
+            self._changed(now)
 
-    def _change(self, ticks: int, now: float) -> None:
-        if ticks != self.ticks:
-            self.ticks, self._changed_at = ticks, now
-        self._late_windows, self._calm_since = 0, now
+    def _changed(self, now: float) -> None:
+        self._late_windows, self._calm_since, self._changed_at = 0, now, now

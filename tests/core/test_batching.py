@@ -2,6 +2,7 @@ import random
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate, pairwise
+from math import floor
 
 import pytest
 from hypothesis import given
@@ -172,6 +173,54 @@ def test_a_stream_comes_to_its_own_ticks_and_stays_there() -> None:
         assert max(done.delays) <= 2 * INTERVAL_SECONDS
 
 
+@pytest.mark.parametrize("late_seconds", [0.0, 0.002, 0.004])
+def test_streams_that_are_late_by_little_come_to_their_own_ticks_within_seconds(late_seconds: float) -> None:
+    chance = random.Random(3)
+    for slot in range(3):
+        waiting = Batcher(INTERVAL_SECONDS, FLUSH_BYTES, COMMON_TICK_SECONDS)
+        waiting.keep(INTERVAL_SECONDS, 3, slot)
+        starts = started(waiting, 100, lambda: chance.uniform(0, late_seconds))
+        assert {floor(start / COMMON_TICK_SECONDS + 1e-6) % 3 for start in starts[60:]} == {slot}
+
+
+def test_however_late_batches_are_no_second_sees_more_than_14() -> None:
+    chance = random.Random(4)
+    for seed in range(40):
+        waiting = Batcher(INTERVAL_SECONDS, FLUSH_BYTES, COMMON_TICK_SECONDS)
+        waiting.keep(INTERVAL_SECONDS, 3, seed % 3)
+        usual = chance.choice([0.0, 0.003, 0.006, 0.010, 0.020])
+        starts = started(waiting, 40, lambda usual=usual: usual)  # type: ignore[misc]
+        starts += started(waiting, 60, lambda: chance.choice([0.0, 0.0, 0.0, 0.004]), starts[-1])
+        assert most_in_one_second(starts) <= 14
+
+
+def started(waiting: Batcher, batches: int, late: Callable[[], float], after: float = 5.0) -> list[float]:
+    """When the batches of a stream left that always has text, each so late."""
+    starts = []
+    now = after
+    for _ in range(batches):
+        waiting.add("x", now + 0.001)
+        deadline = waiting.deadline()
+        assert deadline is not None
+        now = deadline + late()
+        waiting.take(now)
+        waiting.done(now)
+        starts.append(now)
+    return starts
+
+
+def test_several_tokens_at_once_are_what_they_are_one_by_one() -> None:
+    texts = ["a", "", "é", "\ud83d", "\ude00", "😀", ""]
+    one, many = batcher(), batcher()
+    for text in texts:
+        one.add(text, now=5.0)
+    many.extend(texts, now=5.0)
+    assert one.take(now=5.0) == many.take(now=5.0)
+    assert many.pending_bytes == 0
+    many.extend(["", ""], now=6.0)
+    assert many.deadline() is None
+
+
 def is_due(waiting: Batcher, now: float) -> bool:
     deadline = waiting.deadline()
     return deadline is not None and deadline <= now
@@ -242,7 +291,7 @@ def at_random(tokens_per_second: int, chance: random.Random) -> Iterator[float]:
     return accumulate(chance.expovariate(tokens_per_second) for _ in range(SECONDS * tokens_per_second))
 
 
-@pytest.mark.parametrize("slot", [None, 0, 2])  # of the three ticks in the interval, those that are its own
+@pytest.mark.parametrize("slot", [None, 2])  # of the three ticks in the interval, which is its own
 @pytest.mark.parametrize("token_bytes", [4, 40])
 @pytest.mark.parametrize("arriving", [steady, jittered, at_random])
 @pytest.mark.parametrize("tokens_per_second", [10, 20, 50, 100, 300, 1000])

@@ -29,6 +29,7 @@ def test_a_punctual_loop_keeps_the_usual_interval() -> None:
 
 def test_a_late_loop_doubles_it_and_then_makes_it_as_long_as_it_may_be_within_a_second() -> None:
     loop = Loop()
+    loop.pace.streams = IN_STEP + 1
     found = loop.run(1, late_seconds=0.021)
     assert list(dict.fromkeys(found)) == [USUAL_SECONDS, 2 * USUAL_SECONDS, LONGEST_SECONDS]
     assert set(loop.run(5, late_seconds=3.0)) == {LONGEST_SECONDS}
@@ -38,6 +39,7 @@ def test_a_loop_that_has_no_time_left_is_not_watched_for_long() -> None:
     usual = {}
     for share in (0.5, 1.0):
         loop = Loop()
+        loop.pace.streams = IN_STEP + 1
         loop.run(1, late_seconds=0.0)
         usual[share] = loop.run(1, late_seconds=0.021, share=share).count(USUAL_SECONDS)
     assert usual[1.0] <= 11
@@ -53,7 +55,7 @@ def test_one_pause_is_no_reason() -> None:
 
 def test_it_goes_back_by_itself_when_there_is_room() -> None:
     loop = Loop()
-    loop.run(1, late_seconds=0.5)
+    loop.run(2, late_seconds=0.5)
     assert set(loop.run(3, late_seconds=0.001, share=0.6)) == {LONGEST_SECONDS}
     found = loop.run(3, late_seconds=0.001, share=0.4)
     assert found == sorted(found, reverse=True)
@@ -62,7 +64,7 @@ def test_it_goes_back_by_itself_when_there_is_room() -> None:
 
 def test_it_stays_while_a_loop_with_room_is_late_now_and_then() -> None:
     loop = Loop()
-    loop.run(1, late_seconds=0.5)
+    loop.run(2, late_seconds=0.5)
     for _ in range(10):
         loop.pace.note(0.021)
         assert set(loop.run(0.5, late_seconds=0.0, share=0.1)) == {LONGEST_SECONDS}
@@ -70,7 +72,7 @@ def test_it_stays_while_a_loop_with_room_is_late_now_and_then() -> None:
 
 def test_after_a_quiet_time_it_is_as_usual() -> None:
     loop = Loop()
-    loop.run(1, late_seconds=0.5)
+    loop.run(2, late_seconds=0.5)
     loop.now += 3600
     assert set(loop.run(0.1, late_seconds=0.001)) == {USUAL_SECONDS}
 
@@ -108,8 +110,22 @@ def test_a_stretched_interval_leaves_a_stream_every_second_of_its_ticks() -> Non
     assert {after.count(slot) for slot in range(loop.pace.ticks)} == {20}
 
 
-def test_few_streams_are_spread_too_while_they_are_too_much() -> None:
+def test_few_streams_that_are_too_much_for_one_moment_are_spread_for_a_while() -> None:
     loop = Loop()
     numbers = [loop.pace.join() for _ in range(6)]
-    loop.run(1, late_seconds=0.5)
-    assert len({loop.pace.slot(number) % loop.pace.ticks for number in numbers}) == 6
+    assert set(loop.run(0.3, late_seconds=0.021)) == {USUAL_SECONDS}
+    spread = {loop.pace.slot(number) % USUAL_TICKS for number in numbers}
+    assert spread == {0, 1, 2}
+    assert set(loop.run(55, late_seconds=0.001)) == {USUAL_SECONDS}
+    assert {loop.pace.slot(number) % USUAL_TICKS for number in numbers} == spread
+    loop.run(10, late_seconds=0.001)
+    assert {loop.pace.slot(number) for number in numbers} == {0}
+
+
+def test_a_pause_in_which_no_time_was_left_does_not_keep_a_loop_with_room_from_going_back() -> None:
+    loop = Loop()
+    loop.pace.streams = IN_STEP + 1
+    loop.run(1, late_seconds=0.0, share=0.5)
+    loop.run(0.2, late_seconds=0.1, share=1.0)
+    assert loop.pace.ticks == 2 * USUAL_TICKS
+    assert loop.run(2, late_seconds=0.0, share=0.5)[-1] == USUAL_SECONDS

@@ -46,8 +46,7 @@ class Model:
 async def read(stream: Stream, model: Model) -> None:
     """As `chat/reading.py` does."""
     async for tokens in model.read():
-        for token in tokens:
-            stream.publisher.add(token)
+        stream.publisher.add(*tokens)
         if stream.publisher.rest.allowed:
             await stream.publisher.rest.until_next_batch()
 
