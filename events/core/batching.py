@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from math import floor, inf
 
 # No second may see more than 14 batches of a stream: so they are three ticks apart, and two only after 14 that were and
-# left on time: 41 ticks are a second and a fifth of a tick.
-_LEAST_TICKS, _EVEN, _ON_TIME = 3, 14, 0.2
+# left on time: 41 ticks are a second and two fifths of a tick.
+_LEAST_TICKS, _EVEN, _ON_TIME = 3, 14, 0.4
 _ROUNDING = 1e-6  # of a tick: a flush that began on one is due on one, whatever the sum of floats says
 
 
@@ -59,7 +59,7 @@ class Batcher:
         self.flush_bytes = flush_bytes
         self._tick_seconds = tick_seconds
         self._ticks, self._slot = 1, 0
-        self._even = 0  # batches in a row
+        self._even = 0
         self.pending_bytes = 0
         self._texts: list[str] = []
         self._waiting_since, self._unread_since = -inf, inf
@@ -110,13 +110,14 @@ class Batcher:
         if self.pending_bytes > self.flush_bytes:
             return self._waiting_since
         due = self._started + self.interval_seconds
-        return max(self._waiting_since, self._round_down(due) if due > self._waiting_since else due)
+        return max(self._waiting_since, self._round_down(due, self._even) if due > self._waiting_since else due)
 
     def next_deadline(self, now: float) -> float:
         """When the next batch leaves, if that of now has left: what comes until then need not come earlier."""
         deadline = self.deadline()
-        started = self._started if deadline is None or deadline > now else now
-        return self._round_down(started + self.interval_seconds)
+        if deadline is None or deadline > now:
+            return self._round_down(self._started + self.interval_seconds, self._even)
+        return self._round_down(now + self.interval_seconds, self._even_after(now))
 
     def take(self, now: float) -> Batch | None:
         """All that waits, due or not (other events do not overtake it), as a flush in flight; None if nothing waits.
@@ -127,7 +128,7 @@ class Batcher:
             raise RuntimeError("A flush is in flight; wait for its end.")
         if not self._texts:
             return None
-        self._even = self._even + 1 if self._is_even(now) else 0
+        self._even = self._even_after(now)
         batch = Batch("".join(self._texts), len(self._texts), self.pending_bytes, now - self._waiting_since)
         self._texts = []
         self.pending_bytes = 0
@@ -141,21 +142,21 @@ class Batcher:
             raise RuntimeError("No flush is in flight.")
         self._in_flight = False
 
-    def _round_down(self, due: float) -> float:
+    def _round_down(self, due: float, even: int) -> float:
         if not self._tick_seconds:
             return due
         tick = floor(due / self._tick_seconds + _ROUNDING)
-        if (tick - self._slot) % self._ticks and (self._ticks > _LEAST_TICKS or self._even >= _EVEN):
+        if (tick - self._slot) % self._ticks and (self._ticks > _LEAST_TICKS or even >= _EVEN):
             tick -= 1
         return tick * self._tick_seconds
 
-    def _is_even(self, now: float) -> bool:
-        """Whether a batch that leaves now leaves at a tick, on time, and not too soon after the one before."""
+    def _even_after(self, now: float) -> int:
+        """Batches in a row, when one leaves now, that left at a tick, on time and not too soon after the one before."""
         due = self._started + self.interval_seconds
         if not self._tick_seconds or due <= self._waiting_since:
-            return False
-        due = self._round_down(due)
+            return 0
+        due = self._round_down(due, self._even)
         if not self._waiting_since < due <= now <= due + _ON_TIME * self._tick_seconds:
-            return False
+            return 0
         before = floor(self._started / self._tick_seconds + _ROUNDING)
-        return round(due / self._tick_seconds) - before >= _LEAST_TICKS
+        return self._even + 1 if round(due / self._tick_seconds) - before >= _LEAST_TICKS else 0

@@ -18,7 +18,7 @@ _ROOM_SHARE = 0.85  # of a core
 # A tick is a little less than a third of the usual interval: after three a commit has its time too before it is over.
 # Not much less: 14 batches of a stream may take 41 ticks, and must take a second.
 USUAL_TICKS = 3
-TICK_SHARE = 0.327
+TICK_SHARE = 0.3285
 # Those of so few streams leave all in the same moment, once in three ticks: a moment costs much, a stream more in
 # it little (measured: 20 streams 108 and 63 us a token, 100 streams 41 and 34). Of more the last would have to wait;
 # and where the CPU is too slow for so many in one moment, they are spread for a while.

@@ -207,7 +207,7 @@ async def test_steady_tokens_leave_every_three_ticks_and_none_waits_longer(log: 
     await asyncio.sleep(1)
     assert log.text == written
     starts = [began for began, _ in log.commits]
-    apart = [round((later - earlier) / TICK_SHARE / INTERVAL, 6) for earlier, later in pairwise(starts)]
+    apart = [round((later - earlier) / TICK_SHARE / INTERVAL, 3) for earlier, later in pairwise(starts)]
     assert set(apart[1:-1]) <= {3, 2}
     assert apart[1:-1].count(2) <= 2  # to keep step with others
     added = 0

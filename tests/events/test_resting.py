@@ -66,10 +66,21 @@ async def test_the_model_is_waited_for_about_once_a_batch(log: ScriptedLog, comm
     assert log.text == "".join(f"{k} " for k in range(500))
     assert max(delays(log, model)) <= INTERVAL + 1e-9
     later = [began for began, _ in log.commits[1:]]
-    apart = [round((after - before) * 3 / BATCH_SECONDS, 6) for before, after in pairwise(later[1:])]
+    apart = [round((after - before) * 3 / BATCH_SECONDS, 3) for before, after in pairwise(later[1:])]
     assert set(apart) <= {3, 2}
     assert apart.count(2) <= 2  # to keep step with others
     assert model.waits < len(log.commits) < 150
+
+
+async def test_streams_whose_readers_rest_come_to_keep_step(log: ScriptedLog) -> None:
+    """The moment until which the reader rests is the one in which the batch leaves, an early one too."""
+    model = Model(250)
+    for begin in (0.0, 0.03, 0.05):
+        await asyncio.sleep(begin)
+        reading = asyncio.create_task(read(Stream(log), model))
+    await reading
+    in_a_second = {round(began, 4) for began, _ in log.commits if began > asyncio.get_running_loop().time() - 1}
+    assert 13 <= len(in_a_second) <= 15
 
 
 async def test_what_waits_when_the_rest_begins_leaves_with_what_is_read_after_it(log: ScriptedLog) -> None:
