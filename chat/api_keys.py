@@ -9,7 +9,7 @@ from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
 from chat.models import ApiKey
-from chat.rows import read
+from chat.rows import exists, read
 
 _PREFIX = "jv-"
 _RANDOM_BYTES = 32
@@ -42,7 +42,7 @@ def find(key: str) -> ApiKey | None:
 
 def usable(api_key_id: int, user_id: int) -> bool:
     """Whether the key may still be used by this user."""
-    return bool(read(ApiKey, f"id = %s AND user_id = %s AND {_VALID}", api_key_id, user_id))
+    return exists(ApiKey, f"id = %s AND user_id = %s AND {_VALID}", api_key_id, user_id)
 
 
 def revoke(api_key: ApiKey) -> None:

@@ -25,7 +25,7 @@ from django.utils.module_loading import import_string
 from chat import api_keys
 from chat.exceptions import Forbidden, Unauthenticated
 from chat.models import ChatSession
-from chat.rows import read
+from chat.rows import exists
 
 ANONYMOUS_ID = "anonymous_id"
 MEANT_CALLER = "X-Jarvis-Caller"  # whom a page was made for; cookies may have become another's in another tab
@@ -60,7 +60,7 @@ class Caller:
     def owns(self, session_id: UUID) -> bool:
         """Whether it is one of `sessions`."""
         owner, owner_id = ("user_id", self.user_id) if self.user_id is not None else ("anonymous_id", self.anonymous_id)
-        return bool(read(ChatSession, f"id = %s AND deleted_at IS NULL AND {owner} = %s", session_id, owner_id))
+        return exists(ChatSession, f"id = %s AND deleted_at IS NULL AND {owner} = %s", session_id, owner_id)
 
     def sessions(self) -> QuerySet[ChatSession]:
         """The caller's own sessions, without the deleted ones."""

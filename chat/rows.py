@@ -36,6 +36,12 @@ def read(model: type[M], where: str, *parameters: Any, lock: bool = False) -> li
     return [model.from_db(connection.alias, names, _converted(model, row)) for row in fetch(statement, keys)]
 
 
+def exists(model: type[Model], where: str, *parameters: Any) -> bool:
+    """Whether the condition, in SQL, holds for any row."""
+    keys = [key_of(value) if isinstance(value, UUID) else value for value in parameters]
+    return bool(fetch(f"SELECT 1 FROM {_table(model)} WHERE {where} LIMIT 1", keys))  # noqa: S608
+
+
 def insert(*new: Model) -> None:
     """Objects of one model, in one statement. Sends no signals."""
     columns = _columns(type(new[0]))

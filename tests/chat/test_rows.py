@@ -8,7 +8,7 @@ from django.db import IntegrityError, transaction
 from django.forms.models import model_to_dict
 
 from chat.models import ChatSession, Message, Stream
-from chat.rows import insert, read, update
+from chat.rows import exists, insert, read, update
 from chat.stream_state import EndReason, StreamState
 
 pytestmark = pytest.mark.django_db
@@ -86,3 +86,5 @@ def test_what_is_read_is_what_a_query_set_reads(session: ChatSession) -> None:
     with transaction.atomic():
         assert read(ChatSession, "id = %s AND deleted_at IS NULL", session.id, lock=True) == [session]
     assert read(ChatSession, "id = %s", streams[0].id) == []
+    assert exists(Stream, "session_id = %s AND turn > %s", session.id, 2)
+    assert not exists(Stream, "session_id = %s AND turn > %s", session.id, 3)
