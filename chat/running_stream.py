@@ -31,6 +31,7 @@ logger = structlog.get_logger(__name__)
 
 STOP = "stop"  # the signal's data: `reason` and the ids of the streams, separated by spaces
 _REASONS = frozenset(EndReason)
+_AWAITED = frozenset({EndReason.INTERRUPTED, EndReason.STOPPED})  # somebody waits for these ends
 _LOOK_AGAIN_SECONDS = 0.5  # how long a waiting stream relies on being told; then it asks the database
 
 
@@ -175,7 +176,8 @@ class RunningStream:
         try:
             outcome = replace(await self._read(publisher), duration_seconds=self._seconds())
             self._ending = True
-            async with nullcontext() if self._trouble else self._bus.ends.entered():
+            at_once = self._trouble or outcome.reason in _AWAITED
+            async with nullcontext() if at_once else self._bus.ends.entered():
                 if self._trouble:  # since then
                     outcome = replace(NOT_STORED, duration_seconds=outcome.duration_seconds)
                 await end_answer(self._bus, self.stream, publisher, outcome)

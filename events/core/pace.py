@@ -11,8 +11,9 @@ _LATE_WINDOWS = 2  # in a row: one is a pause
 _FULL_SHARE = 0.95  # of a core: that is no pause
 _SETTLING_SECONDS = 0.2  # after a change: what had piled up is not its fault
 _QUIET_SECONDS = 2.0
-# It goes back when there is room: twice as many batches cost half as much again, and the rest is for other things.
-_CALM_SECONDS = 0.6
+# It goes back when there is room: twice as many batches cost half as much again, and the rest is for other things. Not
+# by less than a third: each change of ticks is work too.
+_CALM_SECONDS, _LEAST_STEP = 0.6, 1.5
 _ROOM_SHARE = 0.85  # of a core
 
 # A tick is a little less than a third of the usual interval: after three a commit has its time too before it is over.
@@ -59,7 +60,7 @@ class Pace:
         stretch = max(1.0, longest_seconds / interval_seconds) if interval_seconds else 1.0
         most_ticks = int(USUAL_TICKS * stretch + 1e-6)
         # Doubled, a stream keeps every second of its ticks, so that the batches of all stay spread as they are.
-        doubled = [USUAL_TICKS * 2**times for times in range(8)]
+        doubled = [USUAL_TICKS * 2**times for times in range(16)]
         self._stages = sorted({*(ticks for ticks in doubled if ticks <= most_ticks), most_ticks})
         self._late_windows = 0
         self._worst_seconds = 0.0
@@ -113,7 +114,8 @@ class Pace:
         if now - self._changed_at < _SETTLING_SECONDS:
             return
         self._late_windows = self._late_windows + 1 if late else 0
-        if late or share * (1 + self.ticks / USUAL_TICKS) / 2 > _ROOM_SHARE:
+        shorter = max([USUAL_TICKS, *(ticks for ticks in self._stages if ticks * _LEAST_STEP <= self.ticks)])
+        if late or share * (1 + self.ticks / shorter) / 2 > _ROOM_SHARE:
             self._calm_since = now
         if self._late_windows >= _LATE_WINDOWS or (late and share > _FULL_SHARE):
             if self._in_step:
@@ -123,7 +125,7 @@ class Pace:
                 self.ticks = longer[0]
                 self._changed(now)
         elif self.ticks > USUAL_TICKS and now - self._calm_since >= _CALM_SECONDS:
-            self.ticks = USUAL_TICKS
+            self.ticks = shorter
             self._changed(now)
 
     def _changed(self, now: float) -> None:

@@ -138,6 +138,22 @@ async def test_who_waits_to_end_ends_when_the_process_does(talk: Conversation, m
     assert await talk.end_of(accepted) == "completed"
 
 
+@pytest.mark.parametrize("reason", ["stopped", "interrupted"])
+async def test_an_end_that_somebody_waits_for_does_not_wait_behind_others(
+    talk: Conversation, monkeypatch: pytest.MonkeyPatch, reason: str
+) -> None:
+    gate = Gate(1, 1e6)
+    monkeypatch.setattr(bus.current(), "ends", gate)
+    async with gate.entered():
+        accepted = await talk.ask_and_hear()
+        if reason == "stopped":
+            assert await talk.stop(accepted.stream.id)
+        else:
+            await talk.ask()
+        async with asyncio.timeout(10):
+            assert await talk.end_of(accepted) == reason
+
+
 async def test_stop_in_mid_stream_keeps_every_token_that_came(talk: Conversation) -> None:
     accepted = await talk.ask_and_hear()
     assert await talk.stop(accepted.stream.id)

@@ -62,6 +62,14 @@ def test_it_goes_back_by_itself_when_there_is_room() -> None:
     assert found[-1] == USUAL_SECONDS
 
 
+def test_it_goes_back_from_however_long_it_may_become() -> None:
+    for longest_seconds in (0.1, 0.5, 2.0, 60.0):
+        loop = Loop(longest_seconds=longest_seconds)
+        loop.run(5, late_seconds=0.5)
+        assert loop.pace.interval_seconds > 0.9 * longest_seconds
+        assert loop.run(12, late_seconds=0.0, share=0.45)[-1] == USUAL_SECONDS
+
+
 def test_it_stays_while_a_loop_with_room_is_late_now_and_then() -> None:
     loop = Loop()
     loop.run(2, late_seconds=0.5)
