@@ -51,6 +51,15 @@ def _cpu_seconds_of(pid: int) -> float:
     return sum(int(field) for field in fields[11:15]) * _TICK_SECONDS
 
 
+def thread_cpu_seconds(pid: int) -> dict[int, float]:
+    """User and system time of each of the process's threads that live, by the kernel's number of the thread."""
+    found = {}
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        fields = (thread / "stat").read_text().rpartition(")")[2].split()
+        found[int(thread.name)] = (int(fields[11]) + int(fields[12])) * _TICK_SECONDS
+    return found
+
+
 def memory_bytes(pid: int) -> int:
     """Resident memory that is the process's own (no shared libraries), its descendants' included."""
     total = 0

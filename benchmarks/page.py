@@ -36,6 +36,7 @@ def parts(results: Path) -> dict[str, str]:
         found["fleets"] = markdown(capacity["fleets"])
     if (path := results / "profile.json").is_file():
         profile = json.loads(path.read_text())
+        found["threads"] = markdown(profile["threads"])
         found["profile"] = markdown(profile["packages"]) + "\n\n" + markdown(profile["functions"])
     return found
 

@@ -1,8 +1,10 @@
 """Where a server's time goes: `python -m benchmarks.profiling [--server jarvis] [--streams 100] [--seconds 10]`.
 
-py-spy looks at all its threads 100 times a second, from the client's core, while it serves streams of 50 tokens/s; what
-is counted is those that run, and what C code does is its caller's. Needs the right to look into another process: root,
-or `kernel.yama.ptrace_scope` 0.
+By thread: what the kernel has counted while all streams of 50 tokens/s stream, without a profiler. By function: py-spy
+looks at all threads 100 times a second, from the client's core; what is counted is those that run, and what C code does
+is its caller's. It stops the process to look, and hardly ever finds a thread at work that works for a millisecond at a
+time, as the log's writer does: only the first of the two says what that costs. Needs the right to look into another
+process: root, or `kernel.yama.ptrace_scope` 0.
 """
 
 import argparse
@@ -12,7 +14,7 @@ import json
 import re
 import subprocess
 import tempfile
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,29 @@ _WAITS = ("_worker (concurrent/", "dequeue (logging/", "select (selectors", "wai
 _NATIVE_WAITS = ("epoll_pwait", "epoll_wait")  # uvloop's
 _FRAME = re.compile(r"(?P<function>.+) \((?P<file>[^)]*)\)$")
 _IS_PYTHON = re.compile(r"\.py:\d+\)$|\(<\w+>:\d+\)$")
+
+
+async def by_thread(kind: type[Server], streams: int, seconds: float) -> list[Row]:
+    """CPU of each thread for a token, in microseconds, while all streams stream; the names are Python's."""
+    async with kind() as server:
+        await warm_up(server)
+        load = asyncio.create_task(run_streams(server, streams=streams, seconds=seconds + 2))
+        await asyncio.sleep(LEAD_SECONDS + streams / server.starts_per_second + 1)
+        before = machine.thread_cpu_seconds(server.pid)
+        await asyncio.sleep(seconds)
+        after = machine.thread_cpu_seconds(server.pid)
+        command = [str(PYTHON.with_name("py-spy")), "dump", "--json", "--pid", str(server.pid)]
+        dumped = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
+        rate = (await load).rate
+    if dumped.returncode:
+        raise SystemExit(dumped.stderr)
+    names = {thread["os_thread_id"]: thread["thread_name"] for thread in json.loads(dumped.stdout)}
+    spent: dict[str, float] = defaultdict(float)
+    for thread, cpu_seconds in after.items():
+        spent[re.sub(r"_\d+$", "", names.get(thread) or "not Python's")] += cpu_seconds - before.get(thread, 0.0)
+    tokens = streams * rate * seconds
+    found = [(round(cpu_seconds / tokens * 1e6, 2), name) for name, cpu_seconds in spent.items()]
+    return [{"thread": name, "us_per_token": us} for us, name in sorted(found, reverse=True) if us]
 
 
 async def profiled(kind: type[Server], streams: int, seconds: float) -> list[str]:
@@ -90,11 +115,13 @@ def main() -> None:
     options = parser.parse_args()
     machine.pin_client()
     uvloop: Any = importlib.import_module("uvloop")
+    threads = uvloop.run(by_thread(kinds[options.server], options.streams, options.seconds))
+    print(table(threads) + "\n")
     lines = uvloop.run(profiled(kinds[options.server], options.streams, options.seconds))
     packages, functions = shares(lines)
     print(table(packages) + "\n\n" + table(functions))
     options.results.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"packages": packages, "functions": functions}, indent=1)
+    text = json.dumps({"threads": threads, "packages": packages, "functions": functions}, indent=1)
     (options.results / "profile.json").write_text(text)
 
 

@@ -7,7 +7,7 @@ from benchmarks.__main__ import CASES
 from benchmarks.page import PAGE, filled, parts
 from benchmarks.report import Goal, Report
 
-OTHERS = ("machine", "profile", "costs", "process", "shared", "fleets")
+OTHERS = ("machine", "threads", "profile", "costs", "process", "shared", "fleets")
 
 
 def test_every_case_has_its_place_and_is_filled_in_again_and_again() -> None:
