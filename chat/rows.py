@@ -3,7 +3,7 @@
 A stream's start and end read and write nine rows on the one thread that writes; while it does, everybody's text waits.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, TypeVar
 from uuid import UUID
@@ -31,15 +31,15 @@ def read(model: type[M], where: str, *parameters: Any, lock: bool = False) -> li
     statement = f"SELECT {', '.join(_columns(model))} FROM {_table(model)} WHERE {where}"  # noqa: S608
     if lock and connection.features.has_select_for_update:
         statement += " FOR UPDATE"
-    keys = [key_of(value) if isinstance(value, UUID) else value for value in parameters]
     names = [field.attname for field in _columns(model).values()]
-    return [model.from_db(connection.alias, names, _converted(model, row)) for row in fetch(statement, keys)]
+    return [
+        model.from_db(connection.alias, names, _converted(model, row)) for row in fetch(statement, _keys(parameters))
+    ]
 
 
 def exists(model: type[Model], where: str, *parameters: Any) -> bool:
     """Whether the condition, in SQL, holds for any row."""
-    keys = [key_of(value) if isinstance(value, UUID) else value for value in parameters]
-    return bool(fetch(f"SELECT 1 FROM {_table(model)} WHERE {where} LIMIT 1", keys))  # noqa: S608
+    return bool(fetch(f"SELECT 1 FROM {_table(model)} WHERE {where} LIMIT 1", _keys(parameters)))  # noqa: S608
 
 
 def insert(*new: Model) -> None:
@@ -66,6 +66,10 @@ def update(changed: Model, *attributes: str) -> None:
         f"WHERE {key_column} = %s",
         [*values, _value(changed, key, add=False)],
     )
+
+
+def _keys(parameters: Sequence[Any]) -> list[Any]:
+    return [key_of(value) if isinstance(value, UUID) else value for value in parameters]
 
 
 def _value(of: Model, field: "Field[Any, Any]", *, add: bool) -> Any:

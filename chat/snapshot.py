@@ -18,6 +18,7 @@ from chat.newest import newest
 from chat.rows import read
 from chat.stream_state import ACTIVE, UNFINISHED, StreamState
 from events.log_transaction import LogTransaction
+from events.statements import on_postgresql
 
 MAX_BYTES = 256 << 10
 
@@ -100,7 +101,7 @@ def _active(stream: Stream, status: str) -> dict[str, str]:
 @contextmanager
 def _one_view() -> Iterator[None]:
     """Every read in it sees the same state. Not `atomic()`: with IMMEDIATE that takes SQLite's one write lock."""
-    begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" if connection.vendor == "postgresql" else "BEGIN DEFERRED"
+    begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" if on_postgresql() else "BEGIN DEFERRED"
     with connection.cursor() as cursor:
         cursor.execute(begin)
         try:

@@ -8,9 +8,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from django.db import connection
-
-from events.statements import fetch
+from events.statements import fetch, on_postgresql
 
 ROWS_PER_STATEMENT = 3_000  # SQLite takes 32,766 parameters: of ten columns, at most
 
@@ -26,7 +24,7 @@ def values(rows: Sequence[Sequence[Any]], row: str = "") -> tuple[str, list[Any]
 
 def all_rows(columns: str, query: str, parameters: Sequence[Any], *, first: str = "") -> list[Sequence[Any]]:
     """The rows of `first SELECT columns query`, in no order. The columns hold text, numbers or nothing."""
-    if connection.vendor != "sqlite":
+    if on_postgresql():
         return fetch(f"{first} SELECT {columns} {query}", parameters)
     together = f"{first} SELECT json_group_array(json_array({columns})) {query}"
     found: list[Sequence[Any]] = json.loads(fetch(together, parameters)[0][0])

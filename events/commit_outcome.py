@@ -7,6 +7,7 @@ import structlog
 from django.db import connection
 
 from events.deadline import Connection
+from events.statements import on_postgresql
 
 if TYPE_CHECKING:
     from events.log_writing import Committed
@@ -25,7 +26,7 @@ class OutcomeUnknown(Exception):
 
 def transaction_id() -> str | None:
     """The id of the transaction that this thread is in, if it has written anything."""
-    if connection.vendor != "postgresql":
+    if not on_postgresql():
         return None  # SQLite's COMMIT has happened or it has not: nobody stands between
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_current_xact_id_if_assigned()::text")

@@ -10,11 +10,9 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db import connection
-
 from events.all_rows import ROWS_PER_STATEMENT, all_rows, values
 from events.core.event import Event
-from events.statements import fetch, run
+from events.statements import fetch, on_postgresql, run
 
 _SESSIONS_PER_STATEMENT = 3_000
 
@@ -43,7 +41,7 @@ class LogTransaction:
 
     def __init__(self) -> None:
         self.committed: list[tuple[UUID, Event]] = []
-        self._postgresql = connection.vendor == "postgresql"
+        self._postgresql = on_postgresql()
         self._now = time.time()
 
     def append(self, session_id: UUID, *entries: Entry, turn: int | None = None) -> int | None:

@@ -18,6 +18,7 @@ from events.commit_outcome import OutcomeUnknown, transaction_id
 from events.core.event import Event
 from events.exceptions import StorageUnavailable
 from events.log_transaction import Along, Append, LogTransaction
+from events.statements import on_postgresql
 
 logger = structlog.get_logger(__name__)
 
@@ -68,7 +69,7 @@ def commit(jobs: Sequence[Job]) -> Committed:
     asked = None
     try:
         with transaction.atomic():
-            if connection.vendor == "postgresql":
+            if on_postgresql():
                 with connection.cursor() as cursor:  # LOCAL: the connection goes back to a pool
                     cursor.execute(
                         f"SET LOCAL lock_timeout = {_lock_wait_milliseconds()};"
@@ -139,7 +140,7 @@ def _work(log: LogTransaction, job: Job) -> None:
 
 def checkpoint() -> int:
     """Brings what was committed into SQLite's database file; nobody waits for it. The frames (pages) of the WAL."""
-    if connection.vendor != "sqlite":
+    if on_postgresql():
         return 0
     started = time.monotonic()
     try:
@@ -159,7 +160,7 @@ def _open() -> None:
     if connection.connection is not None:
         return
     connection.ensure_connection()
-    if connection.vendor == "sqlite":
+    if not on_postgresql():
         with connection.cursor() as cursor:
             # A checkpoint inside a commit is its p99 (9–15 ms instead of 3): a thread of its own makes them.
             cursor.execute("PRAGMA wal_autocheckpoint = 0")
