@@ -6,7 +6,7 @@ import socket
 import struct
 import time
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from tests.scripted_answers import FAULTS, REFUSALS, Act, Script, parts, token_frame, whole
 
@@ -94,8 +94,7 @@ class Connection(asyncio.Protocol):
         self.answering: Answer | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's are none
         self.endpoint.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -186,7 +185,8 @@ class Connection(asyncio.Protocol):
     def answered(self, answer: Answer, act: Act) -> None:
         self.answering = None
         self.endpoint.running.discard(answer)
-        self.end(act)
+        closes = act is Act.END and answer.record.headers.get("connection") == "close"
+        self.end(Act.CLOSE if closes else act)
         self.endpoint.changed()
 
     def end(self, act: Act) -> None:

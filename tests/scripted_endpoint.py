@@ -9,6 +9,7 @@ It carries 100 streams at 50 tokens/s in a few per cent of a core: one timer ser
 
 import argparse
 import asyncio
+import ssl
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -23,8 +24,9 @@ TICK_SECONDS = 0.004
 class ScriptedEndpoint:
     """The server. `records` is what happened so far; `until` waits for it."""
 
-    def __init__(self, port: int = 0, script: Script | None = None) -> None:
+    def __init__(self, port: int = 0, script: Script | None = None, tls: ssl.SSLContext | None = None) -> None:
         self.port = port
+        self._tls = tls
         self.script = script or Script()
         self.models = ["scripted"]
         self.records: list[Record] = []
@@ -36,11 +38,12 @@ class ScriptedEndpoint:
     @property
     def url(self) -> str:
         """What CHAT_PROVIDER_URL is set to."""
-        return f"http://127.0.0.1:{self.port}/v1"
+        return f"http{'s' if self._tls else ''}://127.0.0.1:{self.port}/v1"
 
     async def __aenter__(self) -> "ScriptedEndpoint":
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: Connection(self), "127.0.0.1", self.port, backlog=2048)
+        here = "127.0.0.1", self.port
+        self._server = await loop.create_server(lambda: Connection(self), *here, backlog=2048, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

@@ -45,13 +45,14 @@ class Connection(asyncio.Protocol):
         length = next(int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-l"))
         if len(body) >= length:
             self.buffer = body[length:]
-            self.task = asyncio.get_running_loop().create_task(self.answer(json.loads(body[:length])))
+            closes = b"\r\nconnection: close" in head.lower()
+            self.task = asyncio.get_running_loop().create_task(self.answer(json.loads(body[:length]), closes))
 
     def connection_lost(self, error):
         if self.task is not None:
             self.task.cancel()
 
-    async def answer(self, body):
+    async def answer(self, body, closes):
         prompt = body["messages"][-1]["content"]
         if isinstance(prompt, list):  # content parts
             prompt = prompt[0]["text"]
@@ -66,6 +67,8 @@ class Connection(asyncio.Protocol):
             self.chunk(USAGE % (count, count + 1))
         self.chunk("data: [DONE]\n\n")
         self.transport.write(b"0\r\n\r\n")
+        if closes:
+            self.transport.close()
 
     def chunk(self, text):
         data = text.encode()

@@ -17,6 +17,7 @@ from chat.providers.base import Finish, Loading, ModelRequest, ProviderError
 from chat.providers.openai_answer import AnswerReader
 from chat.providers.openai_errors import WRONG_URL, RolesMustAlternate, quoted, refusal
 from chat.providers.openai_request import request_body
+from chat.providers.quiet_connection import QuietConnection
 from chat.providers.resolver import OwnThreadsResolver
 from chat.stream_state import EndReason
 
@@ -24,6 +25,12 @@ MODELS_CACHE_SECONDS = 15.0
 USAGE_WAIT_SECONDS = 1.0  # after the model's end; endpoints that send the usage send it in the same breath
 MAX_REFUSAL_BYTES = 64 << 10
 MAX_MODELS_BYTES = 4 << 20  # hosted collections list thousands
+_HEADERS = {
+    "Content-Type": "application/json",
+    "Accept-Encoding": "identity",
+    "User-Agent": "jarvis",
+    "Connection": "close",  # an answer's end is then told by the end of its connection, at once
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +87,18 @@ class OpenAICompatibleProvider:
         self._answers.add(response)
         try:
             reader = AnswerReader(endpoint.key)
-            read = response.content.readany
-            response.content.on_eof(on_end)
+            body, connection = response.content, QuietConnection(response)
+            body.on_eof(on_end)
             try:
-                while not reader.complete and (chunk := await read()):
+                while not reader.complete and (chunk := connection.read() or await body.readany()):
                     tokens = reader.feed(chunk)
                     if reader.finished or reader.complete:
                         on_end()
                     if tokens:
+                        connection.hush()
                         yield tokens
                     if reader.finished:
+                        connection.listen()
                         await _read_usage(response, reader)
                         break
             except aiohttp.SocketTimeoutError:
@@ -165,7 +174,7 @@ class OpenAICompatibleProvider:
                 connector=connector,
                 timeout=self._timeout,
                 cookie_jar=aiohttp.DummyCookieJar(),
-                headers={"Content-Type": "application/json", "Accept-Encoding": "identity", "User-Agent": "jarvis"},
+                headers=_HEADERS,
             )
         return self._session
 
