@@ -1,15 +1,16 @@
-"""Many rows in one step of SQLite's. On the log's threads, beside an event loop that is busy.
+"""Many rows in one step. On the log's threads, beside an event loop that is busy.
 
 Python lets go of the interpreter's lock for each row that a statement takes or gives, and gets it back only when the
 loop waits or its 5 ms are over. Measured beside a busy loop: 100 rows, one by one, took 0.7 s; in one step 40 ms.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from events.statements import fetch, on_postgresql
 
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 ROWS_PER_STATEMENT = 3_000  # SQLite takes 32,766 parameters: of ten columns, at most
 
 
@@ -20,6 +21,14 @@ def values(rows: Sequence[Sequence[Any]], row: str = "") -> tuple[str, list[Any]
     """
     row = row or f"({', '.join(['%s'] * len(rows[0]))})"
     return ", ".join([row] * len(rows)), [value for row in rows for value in row]
+
+
+def records(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """What PostgreSQL's `json_to_recordset` makes the rows of: text, numbers, nothing; ids as text.
+
+    psycopg makes arrays item by item, in Python: of 100 rows 2.1 ms, of this 0.3, and PostgreSQL reads it faster, too.
+    """
+    return _encode([dict(zip(columns, row, strict=True)) for row in rows])
 
 
 def all_rows(columns: str, query: str, parameters: Sequence[Any], *, first: str = "") -> list[Sequence[Any]]:

@@ -1,8 +1,8 @@
 """Single SQL statements, on the thread's own connection.
 
-On SQLite they go past Django's cursor: it takes some 35 µs for a statement that takes SQLite 5, and looks through a
-statement of a hundred rows for its placeholders (#4). They are not in Django's `connection.queries`, nor do its
-`execute_wrappers` see them.
+They go past Django's cursor: it takes some 35 µs for a statement that takes SQLite 5, and looks through a statement of
+a hundred rows for its placeholders (#4). They are not in Django's `connection.queries`, nor do its `execute_wrappers`
+see them.
 """
 
 from collections.abc import Callable, Sequence
@@ -44,11 +44,11 @@ def id_of(key: UUID | str) -> UUID:
 
 def _answered(statement: str, parameters: Sequence[Any], answer: Callable[[Any], Any]) -> Any:
     here: Any = connections[DEFAULT_DB_ALIAS]  # Django's `connection` looks for it again with each attribute
-    if on_postgresql():
-        with here.cursor() as cursor:
-            cursor.execute(statement, parameters)
-            return answer(cursor)
+    here.close_if_health_check_failed()
     here.ensure_connection()
     here.validate_no_broken_transaction()
     with here.wrap_database_errors:
-        return answer(here.connection.execute(statement.replace("%s", "?"), parameters))
+        if not on_postgresql():
+            return answer(here.connection.execute(statement.replace("%s", "?"), parameters))
+        with here.connection.cursor() as cursor:
+            return answer(cursor.execute(statement, parameters))

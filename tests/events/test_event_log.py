@@ -169,15 +169,18 @@ async def test_many_rows_are_one_step_of_a_statement(log: EventLog) -> None:
     """Row by row, each would wait for the interpreter's lock: 0.7 s for 100 of them, beside a busy loop."""
     statements: list[str] = []
 
-    def note(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
-        statements.append(sql)
-        return execute(sql, params, many, context)
-
     def listen(_: LogTransaction) -> None:  # to the writer's connection
         if connection.vendor == "sqlite":
             connection.connection.set_trace_callback(statements.append)  # each time that one begins
-        else:
-            connection.execute_wrappers.append(note)
+            return
+        usual: Any = connection.connection.cursor_factory
+
+        class Noting(usual):  # type: ignore[misc]
+            def execute(self, query: str, *args: Any, **options: Any) -> Any:
+                statements.append(query)
+                return super().execute(query, *args, **options)
+
+        connection.connection.cursor_factory = Noting
 
     await log.transaction(listen)
     stream_id = uuid4()
