@@ -7,7 +7,6 @@ import structlog
 from django.db import connection
 
 from events.deadline import Connection
-from events.statements import on_postgresql
 
 if TYPE_CHECKING:
     from events.log_writing import Committed
@@ -22,16 +21,6 @@ class OutcomeUnknown(Exception):
         super().__init__(transaction_id)
         self.transaction_id = transaction_id
         self.committed = committed
-
-
-def transaction_id() -> str | None:
-    """The id of the transaction that this thread is in, if it has written anything."""
-    if not on_postgresql():
-        return None  # SQLite's COMMIT has happened or it has not: nobody stands between
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_current_xact_id_if_assigned()::text")
-        found: str | None = cursor.fetchone()[0]
-        return found
 
 
 def has_committed(transaction_id: str) -> bool | None:

@@ -115,11 +115,12 @@ async def test_the_database_says_what_became_of_a_commit_whose_answer_was_lost(c
 from uuid import uuid4
 from django.db import transaction
 from events.log_transaction import LogTransaction
-from events.commit_outcome import has_committed, transaction_id
+from events.commit_outcome import has_committed
+from events.log_writing import prepare_transaction
 for undone in (False, True):
     with transaction.atomic():
+        found = prepare_transaction()
         LogTransaction().open_turn(uuid4(), 1)
-        found = transaction_id()
         transaction.set_rollback(undone)
     print(has_committed(found))
 """

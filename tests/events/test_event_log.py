@@ -332,6 +332,31 @@ async def test_a_refusal_undoes_its_own_work_and_nothing_else(
     assert await log.transaction(lambda _: Group.objects.count()) == 0
 
 
+async def test_work_that_nobody_refuses_is_done_once(log: EventLog) -> None:
+    """A refusal in the commit has all of it done again, with a savepoint for each unit; without one nothing is."""
+    done: list[str] = []
+
+    def work(inside: LogTransaction) -> None:
+        done.append("fine")
+        Group.objects.create(name="fine")
+
+    def refuse(inside: LogTransaction) -> None:
+        done.append("refused")
+        raise Refused
+
+    await log.transaction(work)
+    assert done == ["fine"]
+    done.clear()
+    await log.transaction(lambda _: Group.objects.all().delete())
+    async with one_commit(log):
+        fine, refused = [asyncio.ensure_future(log.transaction(each)) for each in (work, refuse)]
+    await fine
+    with pytest.raises(Refused):
+        await refused
+    assert done == ["fine", "refused"] * 2
+    assert await log.transaction(lambda _: Group.objects.count()) == 1
+
+
 def breaks_a_rule_at_once(_: LogTransaction) -> None:
     Group.objects.create(name="one")
     Group.objects.create(name="one")
