@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from benchmarks import machine
 from benchmarks.cases.cpu_per_token import run_server
 from benchmarks.cases.fan_out import watch
+from benchmarks.fenced_rows import rows_per_second
 from benchmarks.jarvis import Jarvis
 from benchmarks.measurement import Load
 from benchmarks.postgres import Postgres
@@ -30,7 +31,7 @@ class Costs:
 
 async def measured() -> tuple[Costs, Row]:
     """From three loads: some tokens a batch, three times as many, many viewers of a batch. And what 1,000 streams are
-    to Redis and PostgreSQL, taken from the first, which has 100.
+    to Redis and PostgreSQL, taken from the first, which has 100, with how many rows a second PostgreSQL takes at most.
 
     Both of the first two leave at common ticks: a batch with a moment and a commit of its own costs more.
     """
@@ -43,6 +44,7 @@ async def measured() -> tuple[Costs, Row]:
         dense, shared = await _with_shared(deployed, redis, postgres)
         denser = await run_server(deployed, streams=100, seconds=10, rate=150.0)
         watched = await watch(deployed, viewers=200, seconds=10)
+        shared["postgres_rows_per_s"] = await rows_per_second(postgres.url)
     late = [load.streams for load in (dense, denser, watched) if not load.kept_up]
     if late:
         print(f"Not all kept up ({late} streams or viewers): these costs are too low.")

@@ -28,7 +28,7 @@ RATE = 50.0
 INTERVAL_SECONDS, LONGEST_SECONDS = 0.075, 0.2
 YOUNG_SECONDS, YOUNG_SHARE = 0.25, 0.99
 STREAM_SECONDS = 10.0  # of an answer, 500 tokens
-ROWS_PER_SECOND = 13_200  # fenced rows that one PostgreSQL took (docs/decisions/)
+ROWS_PER_SECOND = 20_000  # that one PostgreSQL takes, where it is not measured (`fenced_rows.py`)
 FREE_SHARE = 0.5  # of a process's capacity that a plan leaves for restarts, bursts and uneven sessions
 FLEETS = ((100_000, 10), (100_000, 1), (1_000_000, 100), (1_000_000, 10), (1_000_000, 1))  # viewers, viewers a stream
 
@@ -106,7 +106,7 @@ def capacity(costs: Costs) -> Simulated:
     return simulate(costs, low)
 
 
-def fleet(costs: Costs, viewers: int, viewers_per_stream: int) -> dict[str, Any]:
+def fleet(costs: Costs, rows_per_second: int, viewers: int, viewers_per_stream: int) -> dict[str, Any]:
     """What so many viewers take, with sessions spread over all processes, each half full."""
     streams = viewers / viewers_per_stream
     batches = streams / INTERVAL_SECONDS
@@ -119,7 +119,7 @@ def fleet(costs: Costs, viewers: int, viewers_per_stream: int) -> dict[str, Any]
         "streams": round(streams),
         "cores_for_web": round(processes),
         "batches_per_s": round(batches),
-        "postgresqls": -int(-batches // (ROWS_PER_SECOND * FREE_SHARE)),
+        "postgresqls": -int(-batches // (rows_per_second * FREE_SHARE)),
         "redis_publishes_per_s": round(batches),
         "gbit_per_s": round(viewers * (1 / INTERVAL_SECONDS * 190 + RATE * 5) * 8 / 1e9, 2),
     }
@@ -156,7 +156,8 @@ def main() -> None:
         if (value := _found(options.results / f"{letter}.json", column)) is not None:
             print(f"Case {letter} measured {column}: {value:g}")
     print("Redis and PostgreSQL, for 1,000 streams\n\n" + table([shared] if shared else []))
-    fleets = [fleet(costs, *each) for each in FLEETS]
+    rows_per_second = shared.get("postgres_rows_per_s", ROWS_PER_SECOND)
+    fleets = [fleet(costs, rows_per_second, *each) for each in FLEETS]
     print("Fleets\n\n" + table(fleets))
     options.results.mkdir(parents=True, exist_ok=True)
     found = {"costs": asdict(costs), "process": [asdict(load) for load in loads], "shared": shared, "fleets": fleets}
