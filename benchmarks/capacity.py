@@ -28,7 +28,7 @@ RATE = 50.0
 INTERVAL_SECONDS, LONGEST_SECONDS = 0.075, 0.2
 YOUNG_SECONDS, YOUNG_SHARE = 0.25, 0.99
 STREAM_SECONDS = 10.0  # of an answer, 500 tokens
-ROWS_PER_SECOND = 20_000  # that one PostgreSQL takes, where it is not measured (`fenced_rows.py`)
+ROWS_PER_SECOND = 28_000  # that one PostgreSQL took (`fenced_rows.py`); for `--costs`, which measures nothing
 FREE_SHARE = 0.5  # of a process's capacity that a plan leaves for restarts, bursts and uneven sessions
 FLEETS = ((100_000, 10), (100_000, 1), (1_000_000, 100), (1_000_000, 10), (1_000_000, 1))  # viewers, viewers a stream
 

@@ -9,6 +9,7 @@ import importlib
 import os
 import sys
 import time
+from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import uuid4
 
@@ -22,13 +23,17 @@ _DATA = '{"stream_id":"%s","message_id":"%s","text":"three or four tokens of tex
 
 async def rows_per_second(database_url: str) -> int:
     """Of processes that share one core, with PostgreSQL on the other."""
-    env = {**os.environ, "DATABASE_URL": database_url, "DJANGO_SETTINGS_MODULE": "jarvis_site.settings"}
     command = [str(Jarvis.python), "-m", "benchmarks.fenced_rows", str(machine.cores()[0])]
-    writers = [
-        await asyncio.create_subprocess_exec(*command, cwd=PROJECT, env=env, stdout=asyncio.subprocess.PIPE)
-        for _ in range(PROCESSES)
-    ]
-    printed = [(await writer.communicate())[0] for writer in writers]
+    with TemporaryDirectory(prefix="benchmark-rows-") as data_dir:
+        settings = {"DATABASE_URL": database_url, "JARVIS_DATA_DIR": data_dir}
+        env = {**os.environ, **settings, "DJANGO_SETTINGS_MODULE": "jarvis_site.settings"}
+        writers = [
+            await asyncio.create_subprocess_exec(*command, cwd=PROJECT, env=env, stdout=asyncio.subprocess.PIPE)
+            for _ in range(PROCESSES)
+        ]
+        printed = [(await writer.communicate())[0] for writer in writers]
+    if any(writer.returncode for writer in writers):
+        raise RuntimeError("A writer of fenced rows has failed: its error stands above.")
     return sum(int(line) for line in printed)
 
 

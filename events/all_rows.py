@@ -11,11 +11,12 @@ from typing import Any
 from events.statements import fetch, on_postgresql
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-ROWS_PER_STATEMENT = 3_000  # SQLite takes 32,766 parameters: of ten columns, at most
+# To make one JSON text of rows holds the interpreter's lock: of so many with 2 KB each, some 10 ms.
+ROWS_PER_STATEMENT = 500
 
 
 def values(rows: Sequence[Sequence[Any]], row: str = "") -> tuple[str, list[Any]]:
-    """`(%s, …), (%s, …), …` and its parameters. At most ROWS_PER_STATEMENT rows, all of one length, not none.
+    """`(%s, …), (%s, …), …` and its parameters: rows of one length, not none, of SQLite's 32,766 values at most.
 
     `row`: another than `(%s, …)`, with types say.
     """

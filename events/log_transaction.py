@@ -140,15 +140,16 @@ class LogTransaction:
     def _insert(self, rows: list[tuple[Any, ...]]) -> None:
         columns = ["session_id", "seq", "stream_id", "type", "data", "created_at"]
         into = f"INSERT INTO events_event ({', '.join(columns)})"
-        if self._postgresql:
-            # 100 rows: 1.5 ms; COPY takes 1. But a process that falls asleep within a COPY keeps its locks until it
-            # wakes: PostgreSQL waits for the rest of a statement's data without any of its timeouts.
-            types = "session_id uuid, seq bigint, stream_id uuid, type text, data text, created_at float8"
-            run(f"{into} SELECT * FROM json_to_recordset(%s::json) AS v ({types})", [records(columns, rows)])  # noqa: S608
-            return
         for start in range(0, len(rows), ROWS_PER_STATEMENT):
-            marks, parameters = values(rows[start : start + ROWS_PER_STATEMENT])
-            run(f"{into} VALUES {marks}", parameters)
+            part = rows[start : start + ROWS_PER_STATEMENT]
+            if self._postgresql:
+                # 100 rows: 1.5 ms; COPY takes 1. But a process that falls asleep within a COPY keeps its locks until it
+                # wakes: PostgreSQL waits for the rest of a statement's data without any of its timeouts.
+                types = "session_id uuid, seq bigint, stream_id uuid, type text, data text, created_at float8"
+                run(f"{into} SELECT * FROM json_to_recordset(%s::json) AS v ({types})", [records(columns, part)])  # noqa: S608
+            else:
+                marks, parameters = values(part)
+                run(f"{into} VALUES {marks}", parameters)
 
 
 class Along(NamedTuple):

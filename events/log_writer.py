@@ -29,6 +29,7 @@ _JOBS_PER_COMMIT = 2_000  # bounds one transaction; at 1,000 streams a commit ca
 # of many, one in sixteen.
 _GIVING_WAY_PER_COMMIT, _GIVING_WAY_SHARES = 4, 16
 _RETRY_SECONDS = 0.1
+_APART_AFTER_REFUSAL_SECONDS = 1.0  # where one unit of work refuses, others may: each of them would have all done twice
 _APART_SECONDS = 1.0  # for trying one by one what failed together; locks are waited for, so that may take long
 _LEAST_SECONDS = 1.0  # for an attempt to write, however late it comes
 _DOUBT_SECONDS = 1.0  # for an attempt that is on its way to end: then it is known whether that is written
@@ -53,6 +54,7 @@ class LogWriter:
         self._gives_up_at = inf
         self._deadline = Deadline(inf)
         self._away: Exception | None = None  # why the last attempt had no answer
+        self._apart_until = -inf
         self._changes = 0  # since the last checkpoint
         self._checkpointing: asyncio.Task[None] | None = None
         self._thread = LogThreads(1, "event-log-writer")
@@ -151,7 +153,7 @@ class LogWriter:
     async def _attempt_in_flight(self, jobs: list[Job]) -> Exception | None:
         left = min(min(job.deadline for job in jobs), self._gives_up_at) - self._loop.time()
         try:
-            committed = await self._on_writer(left, _timed_commit, jobs)
+            committed = await self._on_writer(left, _timed_commit, jobs, self._loop.time() < self._apart_until)
         except OutcomeUnknown as unknown:
             metrics.commit_failures.add()
             if not await self._has_committed(unknown.transaction_id):
@@ -167,6 +169,7 @@ class LogWriter:
         for job in jobs:
             if job.error is not None:
                 job.refuse(job.error)
+                self._apart_until = self._loop.time() + _APART_AFTER_REFUSAL_SECONDS
             elif not job.future.done():  # else its waiter was cancelled; what it wrote stays written
                 job.future.set_result(job.result)
         self._changes += 1 + len(committed)
@@ -235,9 +238,9 @@ def _taken(jobs: deque[Job], most: int) -> list[Job]:
     return [jobs.popleft() for _ in range(min(len(jobs), most))]
 
 
-def _timed_commit(jobs: list[Job]) -> Committed:
+def _timed_commit(jobs: list[Job], apart: bool) -> Committed:
     started = time.perf_counter()
     try:
-        return commit(jobs)
+        return commit(jobs, apart=apart)
     finally:
         metrics.commit_seconds.observe(time.perf_counter() - started)

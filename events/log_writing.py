@@ -7,7 +7,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -29,6 +29,7 @@ LOCK_WAIT_MILLISECONDS = 500
 # PostgreSQL takes the locks from a process that fell asleep within a transaction, before others take it for dead (6 s)
 # and must write what it has locked.
 STUCK_MILLISECONDS = 4_000
+_CAUGHT = "A unit of work has caught an error of the database's; it needs a transaction.atomic() around what may fail."
 
 
 @dataclass(slots=True, eq=False)
@@ -64,20 +65,19 @@ def _nobody() -> None:
     pass
 
 
-def commit(jobs: Sequence[Job]) -> Committed:
+def commit(jobs: Sequence[Job], *, apart: bool = False) -> Committed:
     """All jobs in one transaction. A session's jobs keep their order. Raises OutcomeUnknown too.
 
-    A unit of work that refuses is undone alone. That takes a savepoint for each of them, which is a quarter of what an
-    accepted prompt costs SQLite; and few refuse: only if one does, all is done again, with savepoints.
+    A unit of work that refuses is undone alone. That takes a savepoint for each of them (`apart`), which is a quarter
+    of what an accepted prompt costs SQLite, and few refuse: else, if one does, all is done again, with savepoints.
     """
-    try:
-        return _commit(jobs, apart=False)
-    except _Refused:
-        return _commit(jobs, apart=True)
+    with suppress(_Refused):
+        return _commit(jobs, apart=apart)
+    return [] if len(jobs) == 1 else _commit(jobs, apart=True)
 
 
 class _Refused(Exception):
-    pass
+    """A unit of work that is not apart has taken the whole transaction with it."""
 
 
 def _commit(jobs: Sequence[Job], *, apart: bool) -> Committed:
@@ -85,9 +85,10 @@ def _commit(jobs: Sequence[Job], *, apart: bool) -> Committed:
     asked = None
     try:
         with transaction.atomic():
+            # SQLite's COMMIT has happened or it has not: nobody stands between.
             transaction_id = prepare_transaction() if on_postgresql() else None
             committed = _do(jobs, apart=apart)
-            asked = transaction_id  # SQLite's COMMIT has happened or it has not: nobody stands between
+            asked = transaction_id  # from here on
     except (DatabaseError, InterfaceError) as error:
         connection.close()  # the next attempt opens a fresh one
         if asked is not None and isinstance(error, PASSING):  # anything else is an answer
@@ -99,7 +100,7 @@ def _commit(jobs: Sequence[Job], *, apart: bool) -> Committed:
 def prepare_transaction() -> str:
     """PostgreSQL's only: what this transaction waits for at most; not this connection, which goes back to a pool.
 
-    The transaction's id, which `has_committed` knows it by.
+    The transaction's id, which `has_committed` knows it by; it has one even if it writes nothing.
     """
     # Two that wait for each other give up one after the other: the second one then has what it waits for.
     lock_wait_milliseconds = random.randint(LOCK_WAIT_MILLISECONDS // 2, LOCK_WAIT_MILLISECONDS)  # noqa: S311
@@ -152,13 +153,15 @@ def _work(log: LogTransaction, job: Job, *, apart: bool) -> None:
     try:
         with transaction.atomic() if apart else nullcontext():
             job.result, job.error = job.work(log), None
+            if transaction.get_rollback():  # else Django would undo what is around it, without a word
+                raise transaction.TransactionManagementError(_CAUGHT)
     except PASSING:
         raise
     except Exception as error:  # a refusal: its own waiter's business, not that of the others in this commit
-        if not apart:
-            raise _Refused from error
         del log.committed[before:]
         job.result, job.error = None, error
+        if not apart:
+            raise _Refused from error
 
 
 def checkpoint() -> int:

@@ -29,7 +29,7 @@ _HEADERS = {
     "Content-Type": "application/json",
     "Accept-Encoding": "identity",
     "User-Agent": "jarvis",
-    "Connection": "close",  # an answer's end is then told by the end of its connection, at once
+    "Connection": "close",  # who heeds it tells the end of an answer by that of the connection, at once
 }
 
 

@@ -11,7 +11,7 @@ from tests.chat.conversation import Conversation
 async def test_an_end_that_is_stored_at_the_fourth_try_is_told_once(
     talk: Conversation, monkeypatch: pytest.MonkeyPatch, logs: Logs
 ) -> None:
-    real, failures = turns.end, [StorageUnavailable() for _ in range(6)]  # what refuses is done twice a try
+    real, failures = turns.end, [StorageUnavailable() for _ in range(3)]
 
     def fails_at_first(*args: object, **options: object) -> object:
         if failures:
@@ -31,18 +31,17 @@ async def test_an_end_that_is_stored_at_the_fourth_try_is_told_once(
 async def test_a_stream_whose_end_cannot_be_stored_as_it_is_still_ends(
     talk: Conversation, monkeypatch: pytest.MonkeyPatch, logs: Logs
 ) -> None:
-    real = turns.end
+    real, fails = turns.end, iter([True])
 
-    def fails(*args: object, **options: object) -> object:
-        if not options.get("force"):
+    def fails_once(*args: object, **options: object) -> object:
+        if next(fails, False):
             raise RuntimeError("this text cannot be stored")
         return real(*args, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(turns, "end", fails)
+    monkeypatch.setattr(turns, "end", fails_once)
     accepted = await talk.ask()
     assert await talk.end_of(accepted) == "storage_error"
     [line] = [line for line in logs if line["event"] == "event_buffer_cleanup_error"]
     assert line["trace"] == accepted.stream.trace_id.hex
     assert "this text cannot be stored" in line["err"]
-    monkeypatch.undo()
     assert await talk.end_of(await talk.ask()) == "completed"

@@ -75,8 +75,15 @@ async def tokens_of(answer: AsyncGenerator[Any, None]) -> list[str]:
     return tokens
 
 
+async def read_into(tokens: list[str], answer: AsyncGenerator[Any, None]) -> None:
+    async for item in answer:
+        tokens += item if isinstance(item, list) else []
+
+
 async def rest_of(answer: AsyncGenerator[Any, None]) -> str:
-    return "".join(["".join(item) async for item in answer if isinstance(item, list)])
+    tokens: list[str] = []
+    await read_into(tokens, answer)
+    return "".join(tokens)
 
 
 async def test_what_comes_meanwhile_wakes_nobody_and_is_read_in_one_go(
@@ -102,6 +109,36 @@ async def test_who_finds_nothing_is_woken_by_the_next_token(
         lists = [item async for item in answer if isinstance(item, list)]
     assert [len(tokens) for tokens in lists] == [1] * 12
     assert "".join(token for tokens in lists for token in tokens) == plain_text(12)
+
+
+async def test_no_silence_is_measured_while_nobody_would_hear(endpoint: ScriptedEndpoint) -> None:
+    """Whoever reads may be away for longer than the model may be silent: while the storage is, say."""
+    provider = OpenAICompatibleProvider(Endpoint(endpoint.url, "", "scripted"), connect_seconds=2, idle_seconds=0.3)
+    async with aclosing(provider.stream(asking("scripted:?tokens=60&rate=50"))) as answer:
+        text = "".join(await tokens_of(answer))
+        await sent_by(endpoint, 50)
+        assert text + await rest_of(answer) == plain_text(60)
+    await provider.aclose()
+
+
+async def test_silence_is_measured_again_when_somebody_listens(endpoint: ScriptedEndpoint) -> None:
+    provider = OpenAICompatibleProvider(Endpoint(endpoint.url, "", "scripted"), connect_seconds=2, idle_seconds=0.3)
+    async with aclosing(provider.stream(asking("scripted:?tokens=60&rate=50&fault=hang_after&at=10"))) as answer:
+        with pytest.raises(ProviderError, match="has sent nothing for"):
+            await rest_of(answer)
+    await provider.aclose()
+
+
+async def test_a_reset_is_met_by_who_reads_by_hand(
+    endpoint: ScriptedEndpoint, provider: OpenAICompatibleProvider
+) -> None:
+    prompt = "scripted:?tokens=40&rate=200&fault=reset&at=20"
+    async with aclosing(provider.stream(asking(prompt))) as answer:
+        tokens = await tokens_of(answer)
+        await endpoint.until(lambda e: e.records[0].closed_at)
+        with pytest.raises(ProviderError, match="broke off"):
+            await read_into(tokens, answer)
+    assert "".join(tokens) == plain_text(20)
 
 
 async def test_much_is_taken_from_the_kernel_though_nobody_asks(
@@ -152,6 +189,8 @@ async def test_under_tls_the_text_is_the_same(
         provider = OpenAICompatibleProvider(Endpoint(endpoint.url, "", "scripted"), connect_seconds=5, idle_seconds=5)
         async with aclosing(provider.stream(asking("scripted:?tokens=60&rate=200"))) as answer:
             text = "".join(await tokens_of(answer))
+            before = told_bytes(provider)
             await sent_by(endpoint, 30)
+            assert told_bytes(provider) > before
             assert text + await rest_of(answer) == plain_text(60)
         await provider.aclose()

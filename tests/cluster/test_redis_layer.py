@@ -12,6 +12,7 @@ from pytest_django import Settings
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from events import redis_layer
 from events.core.event import Event
 from events.groups import Signal
 from events.hub import Hub
@@ -172,7 +173,11 @@ async def test_servers_work_on_the_core_layer_too(on_core: Cluster, redis_server
         assert await on_core.log_lines(name, "layer_error") == []
 
 
-async def test_many_messages_reach_their_groups_in_order(layer: RedisChannelLayer) -> None:
+@pytest.mark.parametrize("messages_per_command", [500, 3])
+async def test_many_messages_reach_their_groups_in_order(
+    layer: RedisChannelLayer, monkeypatch: pytest.MonkeyPatch, messages_per_command: int
+) -> None:
+    monkeypatch.setattr(redis_layer, "_MESSAGES_PER_COMMAND", messages_per_command)
     channel, other = await layer.new_channel(), await layer.new_channel()
     await layer.group_add("one", channel)
     await layer.group_add("two", other)

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group
-from django.db import DatabaseError, IntegrityError, InterfaceError, OperationalError, connection
+from django.db import DatabaseError, IntegrityError, InterfaceError, OperationalError, connection, transaction
 from pytest_django import Settings
 
 from events import event_log, log_reading, log_threads, log_transaction, log_writer, log_writing
@@ -20,7 +20,7 @@ from events.core.event import Event, encode_data
 from events.event_log import EventLog
 from events.exceptions import BusClosed, StorageUnavailable
 from events.log_reading import PAGE_CHARACTERS, PAGE_EVENTS
-from events.log_transaction import Along, LogTransaction
+from events.log_transaction import Along, Entry, LogTransaction
 from events.log_writing import Committed, Job, commit
 from events.models import StoredEvent
 from tests.events.conftest import LockedDatabase, entry, until
@@ -66,9 +66,9 @@ def commits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many jobs each attempt to commit had."""
     sizes: list[int] = []
 
-    def counting(jobs: Sequence[Job]) -> Committed:
+    def counting(jobs: Sequence[Job], *, apart: bool) -> Committed:
         sizes.append(len(jobs))
-        return commit(jobs)
+        return commit(jobs, apart=apart)
 
     monkeypatch.setattr(log_writer, "commit", counting)
     return sizes
@@ -187,7 +187,7 @@ async def test_many_rows_are_one_step_of_a_statement(log: EventLog) -> None:
     async with one_commit(log):
         appends = [asyncio.ensure_future(log.append(uuid4(), [entry("x", stream_id)] * 2)) for _ in range(300)]
     assert await asyncio.gather(*appends) == [2] * 300
-    assert sum("INTO events_event" in sql for sql in statements) == 1
+    assert sum("INTO events_event" in sql for sql in statements) == 2  # 600 rows, ROWS_PER_STATEMENT each
     for sql in statements:
         assert connection.vendor == "postgresql" or "RETURNING" not in sql
     assert len(statements) < 20
@@ -332,29 +332,91 @@ async def test_a_refusal_undoes_its_own_work_and_nothing_else(
     assert await log.transaction(lambda _: Group.objects.count()) == 0
 
 
-async def test_work_that_nobody_refuses_is_done_once(log: EventLog) -> None:
-    """A refusal in the commit has all of it done again, with a savepoint for each unit; without one nothing is."""
+async def test_only_what_is_committed_with_a_refusal_is_done_again(log: EventLog) -> None:
+    """There are no savepoints until one is needed; then all have one for a while, as who refuses once may again."""
     done: list[str] = []
 
     def work(inside: LogTransaction) -> None:
         done.append("fine")
-        Group.objects.create(name="fine")
+        Group.objects.create(name=f"fine {len(done)}")
 
     def refuse(inside: LogTransaction) -> None:
         done.append("refused")
         raise Refused
 
+    async def together() -> None:
+        async with one_commit(log):
+            fine, refused = [asyncio.ensure_future(log.transaction(each)) for each in (work, refuse)]
+        await fine
+        with pytest.raises(Refused):
+            await refused
+
     await log.transaction(work)
     assert done == ["fine"]
-    done.clear()
-    await log.transaction(lambda _: Group.objects.all().delete())
-    async with one_commit(log):
-        fine, refused = [asyncio.ensure_future(log.transaction(each)) for each in (work, refuse)]
-    await fine
+    await together()
+    assert done[1:] == ["fine", "refused"] * 2
+    await together()
+    assert done[5:] == ["fine", "refused"]
+    assert await log.transaction(lambda _: Group.objects.count()) == 3
+
+
+async def test_who_refuses_alone_does_so_once(log: EventLog) -> None:
+    done: list[str] = []
+
+    def refuse(inside: LogTransaction) -> None:
+        done.append("refused")
+        Group.objects.create(name="undone")
+        raise Refused
+
     with pytest.raises(Refused):
-        await refused
-    assert done == ["fine", "refused"] * 2
+        await log.transaction(refuse)
+    assert done == ["refused"]
+    assert await log.transaction(lambda _: Group.objects.count()) == 0
+
+
+@pytest.mark.parametrize("alone", [True, False])
+async def test_work_that_catches_an_error_of_the_database_fails_and_nothing_else_does(
+    log: EventLog, session_id: UUID, alone: bool
+) -> None:
+    """Django marks the transaction around it as broken then, and would undo all of it without a word."""
+
+    def catch(_: LogTransaction) -> None:
+        Group.objects.create(name="one")
+        with suppress(IntegrityError):
+            Group.objects.create(name="one")
+
+    def catch_within(_: LogTransaction) -> None:
+        Group.objects.create(name="one")
+        with suppress(IntegrityError), transaction.atomic():
+            Group.objects.create(name="one")
+
+    if alone:
+        with pytest.raises(transaction.TransactionManagementError, match="atomic"):
+            await log.transaction(catch)
+        return
+    async with one_commit(log):
+        appended = asyncio.ensure_future(log.append(session_id, [entry()]))
+        broken = asyncio.ensure_future(log.transaction(catch))
+        fine = asyncio.ensure_future(log.transaction(catch_within))
+    with pytest.raises(transaction.TransactionManagementError, match="atomic"):
+        await broken
+    await fine
+    assert await appended == 1
+    assert len(await stored(log, session_id)) == 1
     assert await log.transaction(lambda _: Group.objects.count()) == 1
+
+
+async def test_what_is_hard_to_quote_is_stored_as_it_is(log: EventLog, session_id: UUID) -> None:
+    texts = [
+        "\\ \\\\ ' '' \" %s %% $1 ?",
+        "\u0001\t\r\n\x7f\x85\u2028\u2029",
+        "\U0001f9ea e\u0301 \ufffd",
+        "\\u0000 \\ud800",
+        "{}[]:,",
+    ]
+    data = [encode_data({"text": text}) for text in texts]
+    assert await log.append(session_id, [Entry("test.text", each) for each in data]) == len(data)
+    assert [event.data for event in await stored(log, session_id)] == data
 
 
 def breaks_a_rule_at_once(_: LogTransaction) -> None:
@@ -412,10 +474,10 @@ async def test_a_sessions_next_event_does_not_overtake_one_that_is_tried_again(
 ) -> None:
     failures = iter([OperationalError("together"), OperationalError("first alone")])
 
-    def fails_at_first(jobs: Sequence[Job]) -> Committed:
+    def fails_at_first(jobs: Sequence[Job], *, apart: bool) -> Committed:
         if jobs[0].append is not None and (error := next(failures, None)):
             raise error
-        return commit(jobs)
+        return commit(jobs, apart=apart)
 
     async with one_commit(log):
         monkeypatch.setattr(log_writer, "commit", fails_at_first)
@@ -541,11 +603,12 @@ class LostAnswer:
         self.committed, self.says = committed, False
         self.attempts = 0
 
-    def commit(self, jobs: Sequence[Job]) -> Committed:
+    def commit(self, jobs: Sequence[Job], *, apart: bool) -> Committed:
         self.attempts += 1
         if self.attempts > 1:
-            return commit(jobs)
-        raise OutcomeUnknown("7", commit(jobs) if self.committed else []) from OperationalError("connection lost")
+            return commit(jobs, apart=apart)
+        done = commit(jobs, apart=apart) if self.committed else []
+        raise OutcomeUnknown("7", done) from OperationalError("connection lost")
 
     def has_committed(self, transaction_id: str) -> bool | None:
         return self.committed if self.says else None

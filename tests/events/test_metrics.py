@@ -23,10 +23,10 @@ async def test_a_commit_that_fails_is_counted_and_so_is_the_one_after_it(
 ) -> None:
     failures = iter([OperationalError("locked")])
 
-    def fails_at_first(jobs: Sequence[Job]) -> Committed:
+    def fails_at_first(jobs: Sequence[Job], *, apart: bool) -> Committed:
         if error := next(failures, None):
             raise error
-        return commit(jobs)
+        return commit(jobs, apart=apart)
 
     measured: list[Counter | Histogram] = [metrics.commit_failures, metrics.commit_seconds, metrics.events]
     before = [total(each) for each in measured]
