@@ -2,8 +2,8 @@
 
 As shipped, `AsyncHttpConsumer` sees no disconnect while `handle()` runs (Daphne cancels it 10 s later), and hops
 through the one shared database thread before every message, behind any slow query of any consumer
-(django/channels#1249, #1302). Here the response is one task and the wait for the disconnect another; whichever ends
-first ends both.
+(django/channels#1249, #1302). Here the wait for the disconnect is a task beside the response; whichever ends first ends
+both.
 """
 
 import asyncio
@@ -19,7 +19,6 @@ from events.alarm import EARLY_SECONDS
 from events.conf import conf
 from events.core import sse
 from events.core.event import Event, encode_data
-from events.ended import one_ended
 from events.exceptions import BusClosed, StorageUnavailable
 from events.groups import Signal
 from events.viewer import Delivered, Lost, Viewer
@@ -48,22 +47,23 @@ class LongResponseConsumer(AsyncHttpConsumer):
 
     async def __call__(self, scope: Any, receive: Receive, send: Any) -> None:
         self.scope, self.base_send = scope, send
-        tasks: set[asyncio.Task[None]] = set()
+        leaving: asyncio.Task[None] | None = None
+        stay = asyncio.timeout(None)
         try:
             body = await self._body(receive)
             if body is None:
                 return
-            loop = asyncio.get_running_loop()
-            responding = loop.create_task(self.respond(body))
-            tasks = {responding, loop.create_task(self._left(receive))}
-            await one_ended(*tasks)
-            if responding.done():
-                responding.result()
+            async with stay:
+                leaving = asyncio.get_running_loop().create_task(self._leave(receive, stay))
+                await self.respond(body)
+        except TimeoutError:
+            if not stay.expired():
+                raise
         finally:
-            for task in tasks:
-                task.cancel()
             try:
-                await asyncio.gather(*tasks, return_exceptions=True)
+                if leaving is not None:
+                    leaving.cancel()
+                    await asyncio.wait([leaving])
             finally:
                 await self.disconnect()
 
@@ -81,9 +81,10 @@ class LongResponseConsumer(AsyncHttpConsumer):
             if not message.get("more_body"):
                 return b"".join(self.body)
 
-    async def _left(self, receive: Receive) -> None:
+    async def _leave(self, receive: Receive, stay: asyncio.Timeout) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
+        stay.reschedule(0)
 
 
 class EventStreamConsumer(LongResponseConsumer):
