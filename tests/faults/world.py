@@ -84,10 +84,10 @@ class World:
     def __init__(self, runner: asyncio.Runner) -> None:
         self.runner, self.model, self.away = runner, ModelInHand(), False
 
-    def commit(self, jobs: list[Job]) -> Committed:
+    def commit(self, jobs: list[Job], *, apart: bool) -> Committed:
         if self.away:
             raise OperationalError("the storage is away")
-        return commit(jobs)
+        return commit(jobs, apart=apart)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return self.runner.run(work)
