@@ -5,19 +5,18 @@ by itself, and every visitor who keeps no cookies leaves a row with each visit. 
 and would leave the chats behind, since it does not look whose row it deletes.
 """
 
+from datetime import datetime
 from uuid import UUID
 
 from django.contrib.sessions.models import Session
-from django.utils import timezone
 
 from chat.callers import ANONYMOUS_ID
 from chat.models import ChatSession
 from events.log_transaction import LogTransaction
 
 
-def forget(log: LogTransaction, count: int) -> int:
-    """At most `count` expired ones, the oldest first; how many. Their chats are deleted as by their owner."""
-    now = timezone.now()
+def forget(log: LogTransaction, now: datetime, count: int) -> int:
+    """At most `count` that have expired by `now`, the oldest first; how many. Their chats go as by their owner."""
     expired = list(Session.objects.filter(expire_date__lt=now).order_by("expire_date")[:count])
     known = [UUID(text) for session in expired if (text := session.get_decoded().get(ANONYMOUS_ID))]
     ChatSession.objects.filter(anonymous_id__in=known, deleted_at=None).update(deleted_at=now)

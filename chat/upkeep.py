@@ -8,7 +8,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from uuid import UUID
 
@@ -57,43 +57,44 @@ class Upkeep:
         while True:
             await asyncio.sleep(settings.CHAT_UPKEEP_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311  (not all at once)
             try:
-                if self._clock_is_steady() and await in_thread(_first_lease) == await self._lease.held():
-                    await tidy()
+                now = timezone.now()
+                if self._is_steady(now) and await in_thread(_first_lease) == await self._lease.held():
+                    await tidy(now)
             except (EventsError, DatabaseError, InterfaceError) as error:
                 logger.warning("upkeep_put_off", err=repr(error))
             except Exception:
                 logger.exception("upkeep_failed")
 
-    def _clock_is_steady(self) -> bool:
-        steady = self._clock.is_steady(time.time(), time.monotonic())
+    def _is_steady(self, now: datetime) -> bool:
+        steady = self._clock.is_steady(now.timestamp(), time.monotonic())
         if jumped := self._clock.jumped_seconds:
             logger.warning("upkeep_put_off", err=f"the wall clock jumped by {jumped:.0f} s: it may be set right again")
         return steady
 
 
-async def tidy() -> Counter[str]:
-    """Once through everything; how many of what are gone."""
+async def tidy(now: datetime) -> Counter[str]:
+    """Once through everything; how many of what are gone. What is old is so at `now`: the clock may jump meanwhile."""
     started = time.monotonic()
     gone: Counter[str] = Counter()
-    gone["events"] += await _prune()
-    gone["browsers"] += await _repeat(lambda log: forget(log, _ROWS_PER_TRANSACTION))
-    for session_id in await in_thread(_purgeable):
+    gone["events"] += await _prune(now)
+    gone["browsers"] += await _repeat(lambda log: forget(log, now, _ROWS_PER_TRANSACTION))
+    for session_id in await in_thread(_purgeable, now):
         gone["events"] += await _delete_events(session_id, None)
         gone["messages"] += await _repeat(partial(_delete_messages, session_id))
         gone["sessions"] += await bus.current().transaction(partial(_delete_session, session_id))
-    gone["idempotency_keys"] += await _repeat(_delete_idempotency_keys)
+    gone["idempotency_keys"] += await _repeat(partial(_delete_idempotency_keys, now))
     if any(gone.values()):
         logger.info("upkeep_done", seconds=round(time.monotonic() - started, 3), **gone)
     return gone
 
 
-async def _prune() -> int:
+async def _prune(now: datetime) -> int:
     pruned = 0
     after: UUID | None = None
     while logs := await in_thread(retention.stored_logs, after):
         after = logs[-1].session_id
         for log in logs:
-            first_kept = await in_thread(_first_kept, log)
+            first_kept = await in_thread(_first_kept, log, now)
             if first_kept > log.oldest:
                 pruned += await _delete_events(log.session_id, first_kept)
                 if first_kept > log.head and not await in_thread(_exists, log.session_id):
@@ -121,9 +122,9 @@ def _first_lease() -> UUID | None:
     return StoredLease.objects.order_by("id").values_list("id", flat=True).first()
 
 
-def _first_kept(log: retention.StoredLog) -> int:
+def _first_kept(log: retention.StoredLog, now: datetime) -> int:
     unfinished = Stream.objects.filter(session_id=log.session_id, state__in=UNFINISHED).values_list("id", flat=True)
-    return retention.first_kept(log, list(unfinished), time.time())
+    return retention.first_kept(log, list(unfinished), now.timestamp())
 
 
 def _exists(session_id: UUID) -> bool:
@@ -131,9 +132,9 @@ def _exists(session_id: UUID) -> bool:
     return ChatSession.objects.filter(id=session_id).exists()
 
 
-def _purgeable() -> list[UUID]:
+def _purgeable(now: datetime) -> list[UUID]:
     """Sessions that were deleted, and whose streams have all ended."""
-    until = timezone.now() - timedelta(seconds=min(PURGE_AFTER_SECONDS, settings.EVENTS_RETENTION_SECONDS))
+    until = now - timedelta(seconds=min(PURGE_AFTER_SECONDS, settings.EVENTS_RETENTION_SECONDS))
     deleted = ChatSession.objects.filter(deleted_at__lt=until)
     busy = Stream.objects.filter(session__in=deleted, state__in=UNFINISHED).values("session_id")
     return list(deleted.exclude(id__in=busy).values_list("id", flat=True)[:_ROWS_PER_TRANSACTION])
@@ -159,7 +160,7 @@ def _delete_session(session_id: UUID, log: LogTransaction) -> int:
     return 1
 
 
-def _delete_idempotency_keys(log: LogTransaction) -> int:
-    until = timezone.now() - timedelta(seconds=IDEMPOTENCY_SECONDS)
+def _delete_idempotency_keys(now: datetime, log: LogTransaction) -> int:
+    until = now - timedelta(seconds=IDEMPOTENCY_SECONDS)
     old = IdempotencyKey.objects.filter(created_at__lt=until).values_list("id", flat=True)[:_ROWS_PER_TRANSACTION]
     return IdempotencyKey.objects.filter(id__in=list(old)).delete()[0]

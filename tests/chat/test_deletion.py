@@ -3,6 +3,7 @@
 import pytest
 from channels.db import database_sync_to_async
 from django.contrib.auth.models import User
+from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from chat import registry, upkeep
@@ -56,10 +57,10 @@ async def test_the_log_of_a_deleted_user_is_kept_until_it_has_been_read(talk: Co
     user = await owner_of(talk)
     await talk.end_of(await talk.ask())
     await delete(user)
-    await upkeep.tidy()
+    await upkeep.tidy(timezone.now())
     await talk.until(lambda history: history[-1].type == "chat.session")
     settings.EVENTS_RETENTION_SECONDS = 1e-6
-    await upkeep.tidy()
+    await upkeep.tidy(timezone.now())
     assert not await in_thread(EventHead.objects.exists)
     assert not await in_thread(StoredEvent.objects.exists)
 
@@ -67,6 +68,6 @@ async def test_the_log_of_a_deleted_user_is_kept_until_it_has_been_read(talk: Co
 async def test_the_log_of_a_session_that_says_nothing_for_long_is_kept(talk: Conversation, settings: Settings) -> None:
     settings.EVENTS_RETENTION_SECONDS = 1e-6
     await talk.end_of(await talk.ask())
-    await upkeep.tidy()
+    await upkeep.tidy(timezone.now())
     assert not await in_thread(StoredEvent.objects.exists)
     assert await in_thread(EventHead.objects.exists)

@@ -61,8 +61,8 @@ async def test_browsers_that_stay_away_are_forgotten_with_their_chats(spine: Non
     settings.EVENTS_RETENTION_SECONDS = 1e-6
     away, comes, has_account = [await database_sync_to_async(each)() for each in (visited, visited, logged_in)]
     await database_sync_to_async(stay_away)(away, has_account)
-    gone = await upkeep.tidy()
-    assert (gone["browsers"], gone["sessions"]) == (2, 1)
+    assert (await upkeep.tidy(timezone.now()))["browsers"] == 2
+    assert (await upkeep.tidy(timezone.now()))["sessions"] == 1
     owners = await database_sync_to_async(lambda: {each.anonymous_id for each in ChatSession.objects.all()})()
     known = await database_sync_to_async(lambda: comes.session["anonymous_id"])()
     assert owners == {UUID(known), None}
@@ -73,8 +73,24 @@ async def test_they_are_forgotten_a_few_at_a_time_until_none_is_left(spine: None
     expired = timezone.now() - timedelta(days=1)
     many = [Session(session_key=f"k{n:09}", session_data="", expire_date=expired) for n in range(450)]
     await database_sync_to_async(Session.objects.bulk_create)(many)
-    assert (await upkeep.tidy())["browsers"] == 450
+    assert (await upkeep.tidy(timezone.now()))["browsers"] == 450
     assert not await database_sync_to_async(Session.objects.exists)()
+
+
+async def test_what_is_old_is_so_by_the_time_at_which_the_clock_was_right(
+    spine: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may jump while all is gone through, and what is deleted does not come back."""
+    now = timezone.now()
+    deleted = ChatSession(deleted_at=now, anonymous_id=UUID(int=1))
+    browser = Session(session_key="stays", session_data="", expire_date=now + timedelta(days=1))
+    for each in (deleted, browser):
+        await in_thread(each.save)
+    later = now + timedelta(days=30)
+    monkeypatch.setattr(timezone, "now", lambda: later)
+    monkeypatch.setattr(time, "time", later.timestamp)
+    assert not any((await upkeep.tidy(now)).values())
+    assert (await upkeep.tidy(later))["browsers"] == 1
 
 
 async def test_a_server_deletes_nothing_while_its_clock_may_be_wrong(

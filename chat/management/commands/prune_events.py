@@ -5,6 +5,7 @@ from typing import Any
 
 from asgiref.sync import async_to_sync
 from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
 
 from chat import upkeep
 from events import bus
@@ -27,6 +28,6 @@ class Command(BaseCommand):
 
 async def _tidy() -> Counter[str]:
     try:
-        return await upkeep.tidy()
+        return await upkeep.tidy(timezone.now())
     finally:
         await bus.close_current()
