@@ -12,8 +12,16 @@ from chat import registry
 from chat.providers import close_provider
 from events import bus
 from tests.chat.conversation import Conversation
+from tests.scripted_endpoint import ScriptedEndpoint
 
 Logs = list[MutableMapping[str, Any]]
+
+
+@pytest.fixture
+async def endpoint() -> AsyncIterator[ScriptedEndpoint]:
+    """A model's, for providers."""
+    async with ScriptedEndpoint() as endpoint:
+        yield endpoint
 
 
 @pytest.fixture

@@ -19,12 +19,6 @@ UNREACHABLE = "http://127.0.0.1:9/v1"
 
 
 @pytest.fixture
-async def endpoint() -> AsyncIterator[ScriptedEndpoint]:
-    async with ScriptedEndpoint() as endpoint:
-        yield endpoint
-
-
-@pytest.fixture
 def model_file(tmp_path: Path) -> Path:
     return tmp_path / "model.json"
 

@@ -18,12 +18,6 @@ from tests.scripted_endpoint import ScriptedEndpoint
 
 
 @pytest.fixture
-async def endpoint() -> AsyncIterator[ScriptedEndpoint]:
-    async with ScriptedEndpoint() as endpoint:
-        yield endpoint
-
-
-@pytest.fixture
 async def provider(endpoint: ScriptedEndpoint) -> AsyncIterator[OpenAICompatibleProvider]:
     at = Endpoint(endpoint.url, "canary-key", "scripted")
     provider = OpenAICompatibleProvider(at, connect_seconds=2, idle_seconds=0.4)

@@ -26,12 +26,6 @@ from tests.scripted_endpoint import ScriptedEndpoint
 
 
 @pytest.fixture
-async def endpoint() -> AsyncIterator[ScriptedEndpoint]:
-    async with ScriptedEndpoint() as endpoint:
-        yield endpoint
-
-
-@pytest.fixture
 async def provider(endpoint: ScriptedEndpoint) -> AsyncIterator[OpenAICompatibleProvider]:
     provider = OpenAICompatibleProvider(Endpoint(endpoint.url, "", "scripted"), connect_seconds=2, idle_seconds=5)
     yield provider
