@@ -27,9 +27,9 @@ from chat.stream_log import log_end
 from chat.stream_state import UNFINISHED, EndReason
 from chat.turns import Outcome
 from events import bus
-from events.alarm import EARLY_SECONDS
 from events.exceptions import EventsError
 from events.log_transaction import LogTransaction
+from events.timers import EARLY_SECONDS
 
 logger = structlog.get_logger(__name__)
 

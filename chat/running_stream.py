@@ -170,7 +170,6 @@ class RunningStream:
             encode=wire.token_encoder(stream.id, stream.message_id),
             before_first=self._first_token,
             on_trouble=self._in_trouble,
-            pace=self._bus.pace,
             timers=self._bus.timers,
         )
         try:

@@ -14,7 +14,6 @@ from weakref import WeakKeyDictionary
 import structlog
 from asgiref.sync import async_to_sync
 
-from events.alarm import Timers
 from events.conf import conf
 from events.core.event import encode_data
 from events.core.pace import Pace
@@ -23,6 +22,7 @@ from events.gate import Gate
 from events.groups import Signal
 from events.hub import Hub
 from events.log_transaction import Entry, LogTransaction
+from events.timers import Timers
 from events.viewer import Viewer
 
 logger = structlog.get_logger(__name__)
@@ -40,9 +40,8 @@ class EventBus:
         self.hub = Hub()
         self.log = EventLog(self.hub.announce)
         self.hub.start(self.log)
-        self.timers = Timers()
+        self.timers = Timers(Pace(conf.flush_interval_seconds, conf.flush_longest_seconds))
         self.ends = Gate(_ENDS_AT_ONCE, _END_WAITS_SECONDS)
-        self.pace = Pace(conf.flush_interval_seconds, conf.flush_longest_seconds)
 
     async def publish(self, session_id: UUID, type: str, data: Mapping[str, Any]) -> int:
         """One event of the session itself, not of a stream: its seq, once it is durable."""

@@ -15,12 +15,12 @@ from typing import Any, Literal
 from channels.generic.http import AsyncHttpConsumer
 
 from events import metrics
-from events.alarm import EARLY_SECONDS
 from events.conf import conf
 from events.core import sse
 from events.core.event import Event, encode_data
 from events.exceptions import BusClosed, StorageUnavailable
 from events.groups import Signal
+from events.timers import EARLY_SECONDS
 from events.viewer import Delivered, Lost, Viewer
 
 SSE_HEADERS = [

@@ -5,38 +5,39 @@ token costs (#4). No text leaves later for it: what is read when the rest is ove
 """
 
 import asyncio
-import os
+from collections.abc import Callable
 from math import inf
-from time import process_time, thread_time
 
-from events.alarm import EARLY_SECONDS, Alarm, Timers
 from events.core.batching import Batch, Batcher
-from events.core.pace import Pace
-
-# Where there is one core, the threads beside the loop take it from the loop as well.
-_spent_seconds = process_time if len(os.sched_getaffinity(0)) == 1 else thread_time
+from events.timers import EARLY_SECONDS, Timers
 
 
 class Rest:
-    """Of one publisher and its reader. `flusher` is what the publisher's task sleeps by."""
+    """Of one publisher and its reader. `look` is the publisher's: whether something is to leave now."""
 
-    __slots__ = ("_alarm", "_batcher", "_few", "_flusher", "_loop", "_new", "_number", "_over", "_pace")
+    __slots__ = (
+        *("_batcher", "_few", "_look", "_loop", "_new", "_over"),
+        *("_since", "_sleeper", "_timers", "_until"),
+    )
 
-    def __init__(self, batcher: Batcher, flusher: Alarm, timers: Timers, pace: Pace) -> None:
+    def __init__(self, batcher: Batcher, timers: Timers, look: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._batcher = batcher
-        self._flusher = flusher
-        self._alarm = Alarm(timers)
-        self._pace = pace
+        self._timers = timers
+        self._look = look
         self._few = self._over = False
         self._new = True  # nothing has left
-        self._number = pace.join()
-        self._keep_pace()
+        self._sleeper: asyncio.Future[None] | None = None
+        self._since = self._until = inf  # of the last rest: when it began, and when it should end
 
     @property
     def allowed(self) -> bool:
         """Whether there is something to gain by it, and nothing waits that must leave at once."""
         return self._few and not self._over and not self._batcher.immediate
+
+    @property
+    def lasts(self) -> bool:
+        return self._sleeper is not None
 
     def learn(self, batch: Batch | None) -> None:
         """From a batch that leaves. One token a batch is nothing to wait for, and many bytes must not wait unread."""
@@ -49,41 +50,42 @@ class Rest:
             self._few = batch.tokens > 1 and 2 * batch.size_bytes <= self._batcher.flush_bytes
         self._new = False
 
-    async def until_next_batch(self) -> None:
-        """For the reader, when it has added what it has. The next batch leaves as soon as it waits for more."""
-        now = self._loop.time() + EARLY_SECONDS
-        until = self._batcher.next_deadline(now)
-        if until <= now:
-            return
-        deadline = self._batcher.deadline()
-        if deadline is not None and deadline <= now:
-            self._flusher.ring()
-        else:
-            self._flusher.take_back()  # it might come before this
-        try:
-            self.note(await self._alarm.sleep(until))
-            self._batcher.unread_since(now)
-            self._loop.call_soon(self._batcher.unread_since, inf)  # by then the reader has added what it found
-        finally:
-            self._flusher.ring()  # wakes behind the reader, which by then has added what it found
+    def unread_since(self) -> float:
+        """Since when what is read now may have waited: since the rest that has just ended began, say."""
+        now = self._loop.time()
+        since, self._since = self._since, inf
+        return min(now, since) if self._over or self._timers.at == self._until else now
 
-    def note(self, late_seconds: float | None) -> None:
-        """How late the reader or the flusher came, for the pace of all; None if it was rung."""
-        if late_seconds is not None:
-            self._pace.note(late_seconds)
-            if not self._pace.is_judged(now := self._loop.time()):
-                self._pace.judge(now, _spent_seconds())
-            self._keep_pace()
+    async def until_next_batch(self) -> None:
+        """For the reader, when it has added what it has. What waits leaves when it is back."""
+        now = self._loop.time()
+        until = self._batcher.next_deadline(now + EARLY_SECONDS)
+        if until <= now + EARLY_SECONDS:
+            return
+        self._until = until
+        self._sleeper = self._loop.create_future()
+        self._timers.call_at(until, self._wake)
+        try:
+            await self._sleeper
+            self._since = now
+        finally:
+            self._sleeper = None
+            if self._batcher.pending_tokens:  # no timer is set for it
+                self._loop.call_soon(self._look)  # behind the reader, which by then has added what it found
 
     def end(self) -> None:
         """Now and for good: the end of the answer has come, which waits for no batch."""
         self._over = True
-        self._alarm.ring()
+        self._wake(self._until)
 
-    def leave(self, task: object) -> None:
-        """No batch leaves any more."""
-        self._pace.leave()
+    def leave(self) -> None:
+        """Nothing is read any more; nor do this and the publisher hold each other."""
+        self._look = _nothing
 
-    def _keep_pace(self) -> None:
-        pace = self._pace
-        self._batcher.keep(pace.interval_seconds, pace.ticks, pace.slot(self._number))
+    def _wake(self, until: float) -> None:
+        if until == self._until and self._sleeper is not None and not self._sleeper.done():
+            self._sleeper.set_result(None)
+
+
+def _nothing() -> None:
+    pass

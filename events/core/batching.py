@@ -47,7 +47,6 @@ class Batcher:
         "_texts",
         "_tick_seconds",
         "_ticks",
-        "_unread_since",
         "_waiting_since",
         "flush_bytes",
         "interval_seconds",
@@ -62,7 +61,7 @@ class Batcher:
         self._even = 0
         self.pending_bytes = 0
         self._texts: list[str] = []
-        self._waiting_since, self._unread_since = -inf, inf
+        self._waiting_since = -inf
         self._started = -inf  # when the previous flush did
         self._in_flight = False
 
@@ -89,19 +88,15 @@ class Batcher:
         """One token. An empty text is none."""
         self.extend([text], now)
 
-    def extend(self, texts: Sequence[str], now: float) -> None:
-        """Tokens that were read in one go."""
+    def extend(self, texts: Sequence[str], since: float) -> None:
+        """Tokens that were read in one go, and may have waited since then."""
         begins = not self._texts
         self._texts += filter(None, texts)
         if begins and self._texts:
-            self._waiting_since = min(now, self._unread_since)
+            self._waiting_since = since
         text = "".join(texts)
         # A surrogate counts three bytes, as the U+FFFD does that will stand in its place.
         self.pending_bytes += len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
-
-    def unread_since(self, since: float) -> None:
-        """What is added next may have waited since then; `inf`: it has not."""
-        self._unread_since = since
 
     def deadline(self) -> float | None:
         """When the waiting text must leave (not after now: at once). None: nothing waits or a flush is in flight."""

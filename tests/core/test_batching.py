@@ -214,10 +214,10 @@ def test_several_tokens_at_once_are_what_they_are_one_by_one() -> None:
     one, many = batcher(), batcher()
     for text in texts:
         one.add(text, now=5.0)
-    many.extend(texts, now=5.0)
+    many.extend(texts, since=5.0)
     assert one.take(now=5.0) == many.take(now=5.0)
     assert many.pending_bytes == 0
-    many.extend(["", ""], now=6.0)
+    many.extend(["", ""], since=6.0)
     assert many.deadline() is None
 
 

@@ -210,7 +210,6 @@ class Stream:
             encode=lambda text: f'"{text}"',
             before_first=lambda: First([Entry("streaming", "{}", self.id)], Along(store_groups, self.id.hex)),
             on_trouble=self.troubles.append,
-            pace=bus.pace,
             timers=bus.timers,
         )
 

@@ -16,12 +16,12 @@ from structlog.testing import LogCapture
 
 from events import metrics
 from events import publisher as publisher_module
-from events.alarm import Timers
 from events.core.pace import IN_STEP, TICK_SHARE, Pace
 from events.event_log import EventLog
 from events.exceptions import StorageUnavailable
 from events.log_transaction import Along, Entry, First, LogTransaction
 from events.publisher import BatchingPublisher
+from events.timers import Timers
 
 pytestmark = pytest.mark.looptime
 
@@ -52,21 +52,21 @@ class ScriptedLog:
     def text(self) -> str:
         return "".join(entry.data for entry in self.entries if entry.type == "text")
 
-    async def append(
+    def append(
         self,
         session_id: UUID,
         entries: Sequence[Entry],
         turn: int | None,
         on_doubt: Callable[[], None],
         along: Along | None = None,
-    ) -> int | None:
+    ) -> "asyncio.Future[int | None]":
         def append(log: LogTransaction) -> int | None:
             last = log.append(session_id, *entries, turn=turn)
             if last is not None and along is not None:
                 along.work(log, [along.item])
             return last
 
-        return await self.transaction(append, on_doubt)
+        return asyncio.ensure_future(self.transaction(append, on_doubt))
 
     async def transaction(
         self, work: Callable[[LogTransaction], T], on_doubt: Callable[[], None], *, gives_way: bool = False
@@ -131,8 +131,7 @@ class Stream:
             encode=lambda text: text,
             before_first=self._before_first,
             on_trouble=self.troubles.append,
-            pace=self.pace,
-            timers=Timers(),
+            timers=Timers(self.pace),
         )
 
     async def write(self, tokens: Iterable[str], pause_seconds: float = 0.0) -> str:
@@ -476,7 +475,7 @@ async def test_cancelling_publish_before_its_turn_leaves_nothing_out_of_order(lo
     assert types(log) == ["streaming", "text", "text", "other", "end"]
 
 
-async def test_the_publishers_task_ends_with_the_stream(log: ScriptedLog) -> None:
+async def test_nothing_of_the_publisher_runs_on_after_the_stream(log: ScriptedLog) -> None:
     before = asyncio.all_tasks()
     stream = Stream(log)
     await stream.write("abc", 0.1)
