@@ -54,7 +54,10 @@ class EventLog:
         being written at that moment. Who would write it again gives `on_doubt`, which is called (once) instead: this
         goes on waiting until it is known.
         """
-        return self._submit(on_doubt, append=Append(session_id, entries, turn), along=along)
+        future: asyncio.Future[int | None] = self._loop.create_future()
+        append = Append(session_id, entries, turn)
+        self._writer.submit(Job(self._gives_up_at(), future, on_doubt, append, along))
+        return future
 
     def transaction(
         self,
@@ -70,7 +73,9 @@ class EventLog:
         Anything it raises undoes it, and it alone, and is raised here; StorageUnavailable and
         `on_doubt` as in `append`. It may run more than once.
         """
-        return self._submit(on_doubt, work=work, gives_way=gives_way)
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._writer.submit(Job(self._gives_up_at(), future, on_doubt, work=work, gives_way=gives_way))
+        return future
 
     async def read(self, session_id: UUID, after: int) -> Page:
         """The events after a cursor."""
@@ -89,11 +94,8 @@ class EventLog:
 
     # --- inside ---
 
-    def _submit(self, on_doubt: Callable[[], None] | None, **job: Any) -> asyncio.Future[Any]:
-        future: asyncio.Future[Any] = self._loop.create_future()
-        deadline = self._loop.time() + conf.storage_timeout_seconds
-        self._writer.submit(Job(deadline, future, on_doubt=on_doubt, **job))
-        return future
+    def _gives_up_at(self) -> float:
+        return self._loop.time() + conf.storage_timeout_seconds
 
     async def _read(self, function: Callable[..., T], *arguments: Any) -> T:
         if self._closed:

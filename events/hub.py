@@ -176,14 +176,17 @@ class Hub:
                 self._lose(list(self.listeners))
                 await asyncio.sleep(random.uniform(0.2, 1.0))  # noqa: S311  (all processes met the same error)
                 continue
+            begun = time.monotonic()
             for message in messages:
-                begun = time.monotonic()
                 try:
                     self._hand_over(message)
                 except Exception:  # one message must not make the whole process deaf
                     logger.exception("layer_message_failed")
-                if burst.is_over(time.monotonic() - begun):  # `receive` waits only if there is no message
+                ended = time.monotonic()
+                if burst.is_over(ended - begun):  # `receive` waits only if there is no message
                     await burst.give_way()
+                    ended = time.monotonic()
+                begun = ended
 
     def _look_for_overflows(self) -> None:
         overflows = getattr(self.layer, "overflows", None)
@@ -203,7 +206,11 @@ class Hub:
             return
         if isinstance(news, Event):
             frame = sse.encode(news)  # once a process, not once a viewer
-            _tell_each(listeners, lambda listener: listener.on_event(news, frame))
+            for listener in tuple(listeners):
+                try:
+                    listener.on_event(news, frame)
+                except Exception:
+                    _failed()
         else:
             _tell_each(listeners, lambda listener: listener.on_signal(news))
 
@@ -245,5 +252,10 @@ def _tell_each(listeners: Collection[Listener], tell: Callable[[Listener], None]
     for listener in tuple(listeners):
         try:
             tell(listener)
-        except Exception:  # it is one's own misfortune, not that of the others in the session
-            logger.exception("listener_failed")
+        except Exception:
+            _failed()
+
+
+def _failed() -> None:
+    """It is one's own misfortune, not that of the others in the session."""
+    logger.exception("listener_failed")

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,11 +17,23 @@ class _Channel(asyncio.Queue[tuple[float, dict[str, Any]]]):
 
     uses = 0  # memberships of groups, and waiting readers
     overflows = 0
+    _queue: deque[tuple[float, dict[str, Any]]]  # asyncio.Queue's own; it has no task_done() to reckon with here
+
+    def put_nowait(self, item: tuple[float, dict[str, Any]]) -> None:
+        """Whoever puts has looked whether there is room."""
+        self._queue.append(item)
+        if self._getters:  # type: ignore[attr-defined]
+            self._wakeup_next(self._getters)  # type: ignore[attr-defined]
+
+    def take_all(self) -> list[tuple[float, dict[str, Any]]]:
+        items = list(self._queue)
+        self._queue.clear()
+        return items
 
     def drop_expired(self, now: float) -> int:
         before = self.qsize()
-        while self._queue and self._queue[0][0] <= now:  # type: ignore[attr-defined]  # the deque of asyncio.Queue
-            self.get_nowait()
+        while self._queue and self._queue[0][0] <= now:
+            self._queue.popleft()
         self.overflows += (dropped := before - self.qsize())
         return dropped
 
@@ -82,8 +95,7 @@ class InProcessChannelLayer(InMemoryChannelLayer):
         messages = [await self.receive(channel)]
         if (queue := self.channels.get(channel)) is not None:
             now = self._now()
-            while not queue.empty():
-                expires, message = queue.get_nowait()
+            for expires, message in queue.take_all():
                 if expires > now:
                     messages.append(message)
                 else:
@@ -150,7 +162,7 @@ class InProcessChannelLayer(InMemoryChannelLayer):
         return queue
 
     def _put(self, queue: _Channel, message: dict[str, Any], now: float) -> bool:
-        if queue.full():
+        if queue.qsize() >= queue.maxsize:
             self.dropped += queue.drop_expired(now)
             if queue.full():
                 self._count_drop(queue)

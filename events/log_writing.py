@@ -38,12 +38,12 @@ class Job:
 
     deadline: float
     future: asyncio.Future[Any]
+    on_doubt: Callable[[], None] | None = None
     append: Append | None = None
-    work: Callable[[LogTransaction], Any] | None = None
     along: Along | None = None  # with the append
+    work: Callable[[LogTransaction], Any] | None = None
     result: Any = None
     error: Exception | None = None
-    on_doubt: Callable[[], None] | None = None
     gives_way: bool = False  # to all others that wait
     over: bool = False  # refused for good: not to be tried any more
 

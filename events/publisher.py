@@ -33,9 +33,8 @@ class _Flight:
 
     __slots__ = ("batch", "others", "stored", "told")
 
-    def __init__(self, batch: Batch | None, others: int, told: bool) -> None:
-        self.batch, self.others, self.told = batch, others, told
-        self.stored: asyncio.Future[int | None]
+    def __init__(self, batch: Batch | None, others: int, told: bool, stored: "asyncio.Future[int | None]") -> None:
+        self.batch, self.others, self.told, self.stored = batch, others, told, stored
 
 
 class BatchingPublisher:
@@ -163,7 +162,7 @@ class BatchingPublisher:
 
     def _look(self) -> None:
         """Sends what is to leave now, or sees to it that somebody looks again when it is."""
-        if self._is_over or self._flight is not None:
+        if self._flight is not None or self._is_over:
             return
         now = self._timers.now()
         if not self._others and not self._closing:
@@ -182,7 +181,8 @@ class BatchingPublisher:
         elif self._batcher.immediate:
             self._logger.debug("flush_immediate", size=self._batcher.pending_bytes)
         others, self._others = self._others, []
-        self._keep_pace()
+        if self._pace.changes != self._kept:
+            self._keep_pace()
         batch = self._batcher.take(now)
         self.rest.learn(batch)
         self._send(batch, others)
@@ -195,6 +195,7 @@ class BatchingPublisher:
 
     def _keep_pace(self) -> None:
         pace = self._pace
+        self._kept = pace.changes
         self._batcher.keep(pace.interval_seconds, pace.ticks, pace.slot(self._number))
 
     @property
@@ -217,13 +218,14 @@ class BatchingPublisher:
         told = batch is not None and not self._last_line  # the last one has a line of its own
         if batch is not None and told:
             self._logger.debug("flush_start", size=batch.size_bytes)
-        self._flight = _Flight(batch, len(others), told)
+        along = None if batch is None or self._first is None else self._first.along
         try:
-            stored = self._store(batch, others)
+            entries = others if batch is None else [*self._text_entries(batch), *others]
+            stored = self._log.append(self._session_id, entries, self._turn, self._doubt, along)
         except Exception as error:
             stored = self._loop.create_future()
             stored.set_exception(error)
-        self._flight.stored = stored
+        self._flight = _Flight(batch, len(others), told, stored)
         stored.add_done_callback(self._land)
 
     def _land(self, future: asyncio.Future[int | None]) -> None:
@@ -254,18 +256,13 @@ class BatchingPublisher:
         self._others_sent += flight.others
         if self._landed_again is not None and not self._landed_again.done():
             self._landed_again.set_result(None)
-        self._look()
+        if self._batcher.pending_tokens or self._others:
+            self._look()
 
     async def _landed(self) -> None:
         """Until nothing is on its way; who is cancelled meanwhile does not cancel that."""
         while self._flight is not None:
             await asyncio.wait([self._flight.stored])
-
-    def _store(self, batch: Batch | None, others: Sequence[Entry]) -> asyncio.Future[int | None]:
-        """See `EventLog.append`."""
-        entries = others if batch is None else [*self._text_entries(batch), *others]
-        along = None if batch is None or self._first is None else self._first.along
-        return self._log.append(self._session_id, entries, self._turn, self._doubt, along)
 
     def _doubt(self) -> None:
         """Whether a batch is stored will be known before the end is; the stream need not go on that long."""

@@ -109,7 +109,7 @@ class Viewer:
 
     def on_event(self, event: Event, frame: bytes) -> None:
         if self.sink is not None and self._is_idle and event.seq == self.cursor_seq + 1 and self.sink(event, frame):
-            self._cursor = Cursor(event.seq)
+            self._cursor.seq = event.seq
             return
         self._queue.append(Delivered(event, frame))
         self._queued_bytes += len(frame)

@@ -54,9 +54,13 @@ class Request(WebRequest):
 
     def write_at_once(self, data: bytes) -> bool:
         """A part of a body that is being sent in chunks; False, and nothing is written, if that would have to wait."""
-        if self.is_over or not (self.startedWriting and self.chunked and self.channel.full is None):
+        channel = self.channel
+        if self.finished or self.broken or channel is None:
             return False
-        self.write_body(data)
+        if not (self.startedWriting and self.chunked and channel.full is None):
+            return False
+        if data:
+            channel.write_now(b"%x\r\n%b\r\n" % (len(data), data))
         return True
 
     def abort(self) -> None:

@@ -46,6 +46,7 @@ class Pace:
         "_stages",
         "_usual_seconds",
         "_worst_seconds",
+        "changes",
         "streams",
         "tick_seconds",
         "ticks",
@@ -55,6 +56,7 @@ class Pace:
         self.tick_seconds = interval_seconds * TICK_SHARE
         self.ticks = USUAL_TICKS
         self.streams = 0
+        self.changes = 0  # of the interval and the ticks of streams, ever
         self._number = 0
         self._usual_seconds = interval_seconds
         stretch = max(1.0, longest_seconds / interval_seconds) if interval_seconds else 1.0
@@ -75,12 +77,17 @@ class Pace:
 
     def join(self) -> int:
         """One stream more, until `leave`: its number."""
-        self.streams += 1
         self._number += 1
+        self._count(1)
         return self._number
 
     def leave(self) -> None:
-        self.streams -= 1
+        self._count(-1)
+
+    def _count(self, more: int) -> None:
+        before = self._in_step
+        self.streams += more
+        self.changes += before != self._in_step
 
     def slot(self, number: int) -> int:
         """At which ticks the batches of the stream with this number leave: those that are `slot` modulo `ticks`."""
@@ -109,8 +116,11 @@ class Pace:
         self._worst_seconds, self._judged_at, self._spent_seconds = 0.0, now, spent_seconds
         if since_seconds > _QUIET_SECONDS:  # what is known is of another time
             self.ticks, self._late_windows, self._calm_since = USUAL_TICKS, int(late), now
+            self.changes += 1
             return
-        self._is_spread = now - self._spread_at < _SPREAD_SECONDS
+        if self._is_spread != (now - self._spread_at < _SPREAD_SECONDS):
+            self._is_spread = not self._is_spread
+            self.changes += 1
         if now - self._changed_at < _SETTLING_SECONDS:
             return
         self._late_windows = self._late_windows + 1 if late else 0
@@ -129,4 +139,5 @@ class Pace:
             self._changed(now)
 
     def _changed(self, now: float) -> None:
+        self.changes += 1
         self._late_windows, self._calm_since, self._changed_at = 0, now, now
