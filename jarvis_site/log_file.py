@@ -1,7 +1,6 @@
 """A log file that several processes append to, and that never grows beyond its share of the disk."""
 
 import fcntl
-import logging
 import os
 from pathlib import Path
 
@@ -19,17 +18,19 @@ class RotatingFile:
         self._identity = (-1, -1)
         self._is_torn = False
 
-    def append(self, line: bytes) -> None:
-        """Raises OSError (a full disk, say); the file is opened anew if need be with the next line."""
-        if self._size() < 0:
+    def write(self, lines: bytes) -> None:
+        """Raises OSError (a full disk, say); the file is opened anew if need be with the next lines."""
+        size_bytes = self._size()
+        if size_bytes < 0:
             self._open()
-        if 0 < self._size() > self._max_bytes - len(line):
-            self._rotate(len(line))
-        line = b"\n" + line if self._is_torn else line
-        written = os.write(self._descriptor, line)
-        self._is_torn = written < len(line)
+            size_bytes = self._size()
+        if 0 < size_bytes > self._max_bytes - len(lines):
+            self._rotate(len(lines))
+        lines = b"\n" + lines if self._is_torn else lines
+        written = os.write(self._descriptor, lines)
+        self._is_torn = written < len(lines)
         if self._is_torn:
-            raise OSError(f"{self._path}: only {written} of {len(line)} bytes were written")
+            raise OSError(f"{self._path}: only {written} of {len(lines)} bytes were written")
 
     def close(self) -> None:
         if self._descriptor >= 0:
@@ -60,22 +61,3 @@ class RotatingFile:
                         os.replace(f"{self._path}.{number}", f"{self._path}.{number + 1}")
                 os.replace(self._path, f"{self._path}.1")
             self._open()
-
-
-class LogFileHandler(logging.Handler):
-    """Writes lines to a `RotatingFile`; what cannot be written is counted in `dropped`, and never raises."""
-
-    def __init__(self, file: RotatingFile) -> None:
-        super().__init__()
-        self._file = file
-        self.dropped = 0
-
-    def emit(self, record: logging.LogRecord) -> None:
-        try:
-            self._file.append(f"{self.format(record)}\n".encode("utf-8", "backslashreplace"))
-        except Exception:  # nothing that goes wrong with a log line may stop what it tells of
-            self.dropped += 1
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()

@@ -6,13 +6,12 @@ import re
 import traceback
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Protocol
-
-from structlog.stdlib import ProcessorFormatter
-from structlog.typing import EventDict
+from functools import lru_cache
+from typing import Any, NamedTuple, Protocol
 
 _MAX_CHARACTERS = 16_000  # of one value; the end of a traceback says most, so the beginning goes
 _BARE = re.compile(r'[^\s"=\\]+')
+_PLAIN = re.compile(r"[0-9a-f.-]{1,40}")  # ids and numbers: needs no quotes, and can be no secret
 _SPECIAL = re.compile(r'["\\]|[^\x20-\x7e]')
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 # API keys (ours, OpenAI's, any bearer's), and the password in an address.
@@ -25,8 +24,8 @@ class Render(Protocol):
 
 def logfmt_line(timestamp: str, level: str, event: str, fields: Mapping[str, Any]) -> str:
     """`timestamp level event key=value key="value with spaces"`; escapes as in JSON, `True` and `None` bare."""
-    pairs = (f"{re.sub(r'[^A-Za-z0-9_.-]', '_', key)}={_quoted(_text(value))}" for key, value in fields.items())
-    return " ".join((timestamp, level, _quoted(_text(event)), *pairs))
+    pairs = [f"{_key(key)}={_value(value)}" for key, value in fields.items()]
+    return " ".join((timestamp, level, _value(event), *pairs))
 
 
 def json_line(timestamp: str, level: str, event: str, fields: Mapping[str, Any]) -> str:
@@ -35,28 +34,40 @@ def json_line(timestamp: str, level: str, event: str, fields: Mapping[str, Any])
     return json.dumps({"timestamp": timestamp, "level": level, "event": _text(event), **plain})
 
 
-class LineFormatter(ProcessorFormatter):
-    """Renders a record once, from structlog or from the standard library, for all handlers."""
+class Line(NamedTuple):
+    """What one of our own loggers was told: `event`, perhaps `exc_info` (its tuple), and the fields of the line."""
+
+    created: float  # seconds since the epoch
+    level: str
+    fields: dict[str, Any]
+
+
+class LineFormatter:
+    """Renders what our own loggers were told, or the standard library's; of the latter the name is the event."""
 
     def __init__(self, render: Render) -> None:
-        super().__init__(processors=[self._line])
         self._render = render
 
-    def format(self, record: logging.LogRecord) -> str:
-        line: str | None = record.__dict__.get("rendered_line")
-        if line is None:
-            line = record.__dict__["rendered_line"] = super().format(record)
-        return line
-
-    def _line(self, logger: Any, method: str, fields: EventDict) -> str:
-        record: logging.LogRecord = fields.pop("_record")
+    def format(self, line: Line | logging.LogRecord) -> str:
+        if isinstance(line, logging.LogRecord):
+            fields: dict[str, Any] = {"event": line.name, "message": line.getMessage(), "exc_info": line.exc_info}
+            line = Line(line.created, line.levelname.lower(), fields)
+        fields = dict(line.fields)
         event = fields.pop("event")
-        if not fields.pop("_from_structlog"):
-            event, fields = record.name, {"message": event, **fields}
         if exc_info := fields.pop("exc_info", None):
             fields["exception"] = "".join(traceback.format_exception(*exc_info))
-        timestamp = datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        return self._render(timestamp, record.levelname.lower(), event, fields)
+        timestamp = datetime.fromtimestamp(line.created, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        return self._render(timestamp, line.level, event, fields)
+
+
+@lru_cache(maxsize=256)  # a program has some dozen
+def _key(key: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", key)
+
+
+def _value(value: object) -> str:
+    text = str(value)
+    return text if _PLAIN.fullmatch(text) else _quoted(_text(text))
 
 
 def _text(value: object) -> str:

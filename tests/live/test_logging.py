@@ -89,7 +89,7 @@ def lines_of(path: Path) -> list[str]:
 def test_a_full_file_is_rotated_and_the_oldest_goes(tmp_path: Path) -> None:
     file = RotatingFile(tmp_path / "system.log", max_bytes=100)
     for number in range(100):
-        file.append(b"line %03d ----------\n" % number)
+        file.write(b"line %03d ----------\n" % number)
     file.close()
     assert lines_of(tmp_path / "system.log")[0] == "line 095 ----------"
     assert len(lines_of(tmp_path / "system.log")) == 30
@@ -98,9 +98,9 @@ def test_a_full_file_is_rotated_and_the_oldest_goes(tmp_path: Path) -> None:
 
 def test_a_file_that_is_taken_away_is_made_again(tmp_path: Path) -> None:
     file = RotatingFile(tmp_path / "logs" / "system.log", max_bytes=100)
-    file.append(b"one\n")
+    file.write(b"one\n")
     (tmp_path / "logs" / "system.log").unlink()
-    file.append(b"two\n")
+    file.write(b"two\n")
     file.close()
     assert lines_of(tmp_path / "logs" / "system.log") == ["two"]
 
@@ -110,7 +110,7 @@ def test_two_processes_lose_and_mix_no_line_while_they_rotate(tmp_path: Path) ->
     code = (
         "import sys; from pathlib import Path; from jarvis_site.log_file import RotatingFile\n"
         f"file = RotatingFile(Path({str(path)!r}), max_bytes=60_000, backups=9)\n"
-        f"for n in range({count}): file.append(f'{{sys.argv[1]}} {{n:05}} {{\"x\" * 50}}\\n'.encode())"
+        f"for n in range({count}): file.write(f'{{sys.argv[1]}} {{n:05}} {{\"x\" * 50}}\\n'.encode())"
     )
     processes = [subprocess.Popen([sys.executable, "-c", code, name], cwd=PROJECT) for name in ("a", "b")]
     assert [process.wait(60) for process in processes] == [0, 0]
@@ -205,7 +205,7 @@ def test_a_console_that_nobody_reads_stops_neither_the_file_nor_the_end(tmp_path
 
 def test_lines_that_find_the_queue_full_are_dropped_and_counted(tmp_path: Path) -> None:
     code = (
-        "own.QUEUE_LINES = 100\n"
+        "import jarvis_site.log_writer as writer; writer.QUEUE_LINES = 100\n"
         "import threading; held, go = threading.Event(), threading.Event()\n"
         "class Slow:\n"
         "    def __str__(self): held.set(); go.wait(); return 'slow'\n"
