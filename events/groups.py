@@ -13,7 +13,7 @@ MESSAGE_TYPE: Final = "session.event"
 
 
 class LayerMessage(TypedDict):
-    """`seq` 0 is a signal: news that is not stored, named by `name`."""
+    """`seq` 0 is a signal: news that is not stored, named by `name`. Who is the `sender` knows it already."""
 
     type: Literal["session.event"]
     session: str
@@ -21,6 +21,7 @@ class LayerMessage(TypedDict):
     name: str
     data: str
     stream: str | None
+    sender: str
 
 
 class Signal(NamedTuple):
@@ -34,7 +35,7 @@ def group_name(session_id: UUID) -> str:
     return f"session.{session_id.hex}"
 
 
-def event_message(session_id: UUID, event: Event) -> LayerMessage:
+def event_message(session_id: UUID, event: Event, sender: str = "") -> LayerMessage:
     return {
         "type": MESSAGE_TYPE,
         "session": session_id.hex,
@@ -42,10 +43,11 @@ def event_message(session_id: UUID, event: Event) -> LayerMessage:
         "name": event.type,
         "data": event.data,
         "stream": event.stream_id,
+        "sender": sender,
     }
 
 
-def signal_message(session_id: UUID, signal: Signal) -> LayerMessage:
+def signal_message(session_id: UUID, signal: Signal, sender: str = "") -> LayerMessage:
     return {
         "type": MESSAGE_TYPE,
         "session": session_id.hex,
@@ -53,6 +55,7 @@ def signal_message(session_id: UUID, signal: Signal) -> LayerMessage:
         "name": signal.name,
         "data": signal.data,
         "stream": None,
+        "sender": sender,
     }
 
 

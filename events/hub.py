@@ -1,5 +1,7 @@
 """One channel, one receive loop a process: joined to the group of each session that somebody here listens to.
 
+What happens in this process is handed to who listens here without the layer, which brings it to all the others.
+
 The layer may lose anything at any time. So the hub tells its listeners when it may have (`on_loss`), and every second
 compares their cursors with the heads of the log, in one query. It lives through the layer's absence: `membership.py`.
 """
@@ -7,8 +9,8 @@ compares their cursors with the heads of the log, in one query. It lives through
 import asyncio
 import random
 import time
-from collections.abc import Callable, Collection
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -16,13 +18,14 @@ from channels.layers import get_channel_layer
 
 from events.burst import Burst
 from events.conf import conf
-from events.core import sse
 from events.core.event import Event
 from events.event_log import EventLog
 from events.exceptions import BusClosed, StorageUnavailable, TooManyViewers
-from events.groups import LayerMessage, Signal, event_message, group_name, parse, signal_message
+from events.groups import Signal, event_message, group_name, parse, signal_message
+from events.listeners import Listener, tell, tell_each
 from events.log_writing import Committed
 from events.membership import LAYER_TIMEOUT_SECONDS, Membership
+from events.outbox import Outbox
 
 logger = structlog.get_logger(__name__)
 
@@ -31,24 +34,6 @@ CHECK_SECONDS = 1.0
 # meanwhile needs no help: a gap shows itself.
 ON_THE_WAY_SECONDS = 0.5
 _REPAIRS = 2  # reads at a time for viewers that missed something: all have, at once; the other readers are for the rest
-_MESSAGE_BYTES = 500  # of an announcement, beside its data
-
-
-class Listener(Protocol):
-    """Who is told what happens in one session. The methods return at once and never raise."""
-
-    session_id: UUID
-
-    @property
-    def cursor_seq(self) -> int | None:
-        """The last seq it has been given; None: it does not follow the log."""
-        ...
-
-    def on_event(self, event: Event, frame: bytes) -> None: ...
-
-    def on_signal(self, signal: Signal) -> None: ...
-
-    def on_loss(self) -> None: ...
 
 
 class Hub:
@@ -63,17 +48,20 @@ class Hub:
         self.heads: dict[UUID, int] = {}  # as far as is known here, of sessions that are listened to
         self._by_hex: dict[str, set[Listener]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._own: list[tuple[UUID, Event | Signal]] = []  # what happened here, and is to be handed over
+        self._has_own = asyncio.Event()
+        self._max_own = conf.channel_capacity
         self.repairing = asyncio.Semaphore(_REPAIRS)
-        self._announcements: list[tuple[str, LayerMessage]] = []
-        self._announced_bytes = 0
-        self._announcing, self._announced = asyncio.Event(), asyncio.Event()
+        self.outbox = Outbox(self.membership)
         self._overflows = 0
         self._no_viewers = asyncio.Event()
 
     def start(self, log: EventLog) -> None:
         self._log = log
-        for coroutine in (self._receive(), self._announce(), self._check_often(), self.membership.keep()):
+        for coroutine in (self._receive(), self._hand_over_own(), self._check_often()):
             self._spawn(coroutine)
+        self._spawn(self.outbox.send())
+        self._spawn(self.membership.keep())
 
     async def join(self, listener: Listener) -> None:
         """From its return on, the listener is told; what happened before is in the log. Leave it again, always.
@@ -105,12 +93,22 @@ class Hub:
             self._spawn(self.membership.settle(listener.session_id))
 
     def announce(self, committed: Committed) -> None:
-        """Tells the groups of events that are durable now, in their order."""
-        self._send([(group_name(session_id), event_message(session_id, event)) for session_id, event in committed])
+        """Tells all who listen of events that are durable now, in their order."""
+        self._hand_on(committed)
+        sender = self.membership.sender
+        elsewhere = [
+            (group_name(session_id), event_message(session_id, event, sender))
+            for session_id, event in committed
+            if self.membership.has_others(session_id)
+        ]
+        if elsewhere:
+            self.outbox.put(elsewhere)
 
     def signal(self, session_id: UUID, signal: Signal) -> None:
-        """Tells the session's group something that is not stored."""
-        self._send([(group_name(session_id), signal_message(session_id, signal))])
+        """Tells all who listen to the session something that is not stored."""
+        self._hand_on([(session_id, signal)])
+        if self.membership.has_others(session_id):
+            self.outbox.put([(group_name(session_id), signal_message(session_id, signal, self.membership.sender))])
 
     async def release(self) -> None:
         """Lets the viewers go: their responses end cleanly, and they come back to another process."""
@@ -124,7 +122,7 @@ class Hub:
         self.listeners.clear()
         self._by_hex.clear()
         if not self.membership.away:
-            await self.membership.call(self._announced.wait())
+            await self.membership.call(self.outbox.empty.wait())
         if not self.membership.away:
             await self.membership.settle_all()
         for task in self._tasks:
@@ -139,28 +137,34 @@ class Hub:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _send(self, messages: list[tuple[str, LayerMessage]]) -> None:
-        size_bytes = sum(_MESSAGE_BYTES + len(message["data"]) for _, message in messages)
-        if self._announced_bytes + size_bytes > conf.max_announced_bytes:
-            logger.warning("announcements_dropped", count=len(messages))
+    def _hand_on(self, news: Sequence[tuple[UUID, Event | Signal]]) -> None:
+        if not self.listeners:
             return
-        self._announced_bytes += size_bytes
-        self._announcements += messages
-        self._announced.clear()
-        self._announcing.set()
+        if len(self._own) + len(news) > self._max_own:
+            logger.warning("announcements_dropped", count=len(news))
+            self._lose(list({session_id for session_id, _ in news}))
+            return
+        self._own += news
+        self._has_own.set()
 
-    async def _announce(self) -> None:
+    async def _hand_over_own(self) -> None:
+        burst = Burst()
         while True:
-            self._announced.set()
-            await self._announcing.wait()
-            self._announcing.clear()
-            while self._announcements:
-                messages, self._announcements = self._announcements, []
-                self._announced_bytes = 0
-                try:
-                    await self.membership.send(messages)
-                except Exception:  # one message must not make the whole process dumb
-                    logger.exception("announcements_failed")
+            await self._has_own.wait()
+            self._has_own.clear()
+            own, self._own = self._own, []
+            begun = time.monotonic()
+            for session_id, news in own:
+                if listeners := self.listeners.get(session_id):
+                    try:
+                        tell(listeners, news)
+                    except Exception:  # one event must not make the whole process deaf
+                        logger.exception("layer_message_failed")
+                ended = time.monotonic()
+                if burst.is_over(ended - begun):
+                    await burst.give_way()
+                    ended = time.monotonic()
+                begun = ended
 
     async def _receive(self) -> None:
         burst = Burst()
@@ -196,27 +200,19 @@ class Hub:
             self._lose(list(self.listeners))
 
     def _hand_over(self, message: dict[str, Any]) -> None:
+        if message.get("sender") == self.membership.sender:
+            return  # one's own
         parsed = parse(message)
         if parsed is None:
             logger.warning("layer_message_unknown")
             return
         session_hex, news = parsed
-        listeners = self._by_hex.get(session_hex)
-        if not listeners:
-            return
-        if isinstance(news, Event):
-            frame = sse.encode(news)  # once a process, not once a viewer
-            for listener in tuple(listeners):
-                try:
-                    listener.on_event(news, frame)
-                except Exception:
-                    _failed()
-        else:
-            _tell_each(listeners, lambda listener: listener.on_signal(news))
+        if listeners := self._by_hex.get(session_hex):
+            tell(listeners, news)
 
     def _lose(self, session_ids: list[UUID]) -> None:
         for session_id in session_ids:
-            _tell_each(self.listeners.get(session_id, ()), lambda listener: listener.on_loss())
+            tell_each(self.listeners.get(session_id, ()), lambda listener: listener.on_loss())
 
     async def _check_often(self) -> None:
         while True:
@@ -246,16 +242,3 @@ class Hub:
         for listener, seq in behind:
             if listener.cursor_seq == seq:
                 listener.on_loss()
-
-
-def _tell_each(listeners: Collection[Listener], tell: Callable[[Listener], None]) -> None:
-    for listener in tuple(listeners):
-        try:
-            tell(listener)
-        except Exception:
-            _failed()
-
-
-def _failed() -> None:
-    """It is one's own misfortune, not that of the others in the session."""
-    logger.exception("listener_failed")

@@ -135,6 +135,11 @@ class InProcessChannelLayer(InMemoryChannelLayer):
                 if joined + self.group_expiry > now:
                     self._put(self.channels[channel], message, now)
 
+    def has_others(self, group: str, channel: str) -> bool:
+        """Whether a channel other than this one is in the group."""
+        members = self.groups.get(group)
+        return members is not None and len(members) > (channel in members)
+
     async def flush(self) -> None:
         """Forgets all messages and groups."""
         self._clean(message_bound=float("inf"), membership_bound=float("inf"))

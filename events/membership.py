@@ -5,9 +5,9 @@ again every second, and the groups are joined anew every 60 s and after any erro
 """
 
 import asyncio
-from collections.abc import Awaitable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 from weakref import WeakValueDictionary
 
 import structlog
@@ -28,12 +28,18 @@ class Membership:
     def __init__(self, layer: Any, wanted: Collection[UUID]) -> None:
         self.layer = layer
         self.channel = ""
+        self.sender = uuid4().hex  # in messages: this process
+        self._others: Callable[[str, str], bool] | None = getattr(layer, "has_others", None)
         self.away = False  # the last call failed: what can wait, waits for `keep`
         self._wanted = wanted
         self._asked: set[UUID] = set()  # the layer may have us in their groups
         self._joined: set[UUID] = set()  # it has, as far as is known
         self._settling: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()  # each as long as it is used
         self._opened = asyncio.Event()
+
+    def has_others(self, session_id: UUID) -> bool:
+        """Whether somebody elsewhere may be in the session's group."""
+        return self._others is None or self._others(group_name(session_id), self.channel)
 
     async def call(self, call: Awaitable[Any]) -> bool:
         """Whether the layer did it, in time. Its errors are many (each client library's own) and all mean: away."""

@@ -23,7 +23,12 @@ def test_a_signal_comes_back_as_a_signal() -> None:
     assert isinstance(parsed[1], Signal)
 
 
-@pytest.mark.parametrize("field", MESSAGE)
+def test_an_older_version_does_not_say_who_sends() -> None:
+    older = {name: value for name, value in MESSAGE.items() if name != "sender"}
+    assert parse(older) == parse(MESSAGE)
+
+
+@pytest.mark.parametrize("field", sorted(MESSAGE.keys() - {"sender"}))
 def test_what_lacks_a_field_or_has_another_type_in_it_is_not_understood(field: str) -> None:
     assert parse({name: value for name, value in MESSAGE.items() if name != field}) is None
     assert parse({**MESSAGE, field: b"other"}) is None

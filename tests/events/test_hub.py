@@ -5,7 +5,7 @@ import gc
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from typing import Any
 from unittest.mock import patch
@@ -79,6 +79,15 @@ def layer(monkeypatch: pytest.MonkeyPatch) -> TroubledLayer:
     return made
 
 
+@pytest.fixture
+async def elsewhere(layer: TroubledLayer, transactional_db: None) -> AsyncIterator[EventBus]:
+    """Another process: what it appends comes by the layer."""
+    other = EventBus()
+    yield other
+    layer.troubles.clear()
+    await other.aclose()
+
+
 class Listening:
     """A listener that does not follow the log."""
 
@@ -102,7 +111,7 @@ class Listening:
 # --- join, then read ---
 
 
-async def write_and_join_at_random(bus: EventBus, chance: random.Random) -> None:
+async def write_and_join_at_random(bus: EventBus, chance: random.Random, writer: EventBus | None = None) -> None:
     """Readers come with any cursor, at any moment; each gets exactly what is behind it."""
     session_id, last = uuid4(), 60
 
@@ -113,7 +122,7 @@ async def write_and_join_at_random(bus: EventBus, chance: random.Random) -> None
     async def write() -> None:
         for _ in range(last // 2):
             await pause()
-            await bus.log.append(session_id, [entry(), entry()])
+            await (writer or bus).log.append(session_id, [entry(), entry()])
 
     async def read() -> None:
         for _ in range(chance.randrange(4)):
@@ -135,7 +144,7 @@ async def test_a_viewer_that_joins_while_events_come_is_given_each_once_and_in_o
 
 @pytest.mark.parametrize("seed", range(5))
 async def test_so_it_is_over_a_layer_that_loses_every_third_message(
-    layer: TroubledLayer, frequent_checks: None, bus: EventBus, seed: int
+    layer: TroubledLayer, frequent_checks: None, bus: EventBus, elsewhere: EventBus, seed: int
 ) -> None:
     chance = random.Random(seed)
 
@@ -144,7 +153,7 @@ async def test_so_it_is_over_a_layer_that_loses_every_third_message(
             raise ConnectionError
 
     layer.troubles["group_send_many"] = loses
-    await write_and_join_at_random(bus, chance)
+    await write_and_join_at_random(bus, chance, elsewhere)
 
 
 async def test_viewers_of_one_session_hear_nothing_of_another(no_checks: None, bus: EventBus) -> None:
@@ -171,22 +180,77 @@ async def test_the_first_viewer_of_a_process_is_told_when_join_returns(
     await bus.aclose()
 
 
+# --- what happens in this process ---
+
+
+async def test_who_listens_here_is_told_whatever_the_layer_does(
+    layer: TroubledLayer, no_checks: None, bus: EventBus, session_id: UUID
+) -> None:
+    layer.troubles = dict.fromkeys(("receive", "group_add", "group_send_many"), raises)
+    listening = Listening(session_id)
+    await bus.hub.join(listening)
+    async with Reader(bus.viewer(session_id, 0)) as reader:
+        for number in range(1, 4):
+            await bus.log.append(session_id, [entry(str(number))])
+            await reader.has(number)
+        bus.signal(session_id, "any", "data")
+        await until(lambda: listening.signals)
+        assert (reader.seqs, reader.viewer.gaps) == ([1, 2, 3], 0)
+        assert [event.data for event in listening.events] == ['"1"', '"2"', '"3"']
+    bus.hub.leave(listening)
+    layer.troubles.clear()
+
+
+async def test_what_the_layer_brings_back_is_not_told_again(
+    layer: TroubledLayer, no_checks: None, bus: EventBus, elsewhere: EventBus, session_id: UUID
+) -> None:
+    here, there = Listening(session_id), Listening(session_id)
+    await bus.hub.join(here)
+    await elsewhere.hub.join(there)
+    await bus.log.append(session_id, [entry(), entry()])
+    bus.signal(session_id, "any", "1")
+    await elsewhere.log.append(session_id, [entry()])
+    elsewhere.signal(session_id, "any", "2")
+    for listening in (here, there):
+        await until(lambda listening=listening: len(listening.signals) == 2)  # type: ignore[misc]
+        assert sorted(event.seq for event in listening.events) == [1, 2, 3]
+    bus.hub.leave(here)
+    elsewhere.hub.leave(there)
+
+
+async def test_more_than_may_wait_here_is_read_from_the_log(
+    no_checks: None, transactional_db: None, session_id: UUID, settings: Settings
+) -> None:
+    settings.EVENTS_CHANNEL_CAPACITY = 5
+    bus = EventBus()
+    async with Reader(bus.viewer(session_id, 0)) as reader:
+        await bus.log.append(session_id, [entry()])
+        await reader.has(1)
+        reads = bus.log.read
+        with patch.object(bus.log, "read", wraps=reads) as read:
+            await bus.log.append(session_id, [entry() for _ in range(100)])
+            await reader.has(101)
+            assert read.call_count > 0
+        assert reader.seqs == list(range(1, 102))
+    await bus.aclose()
+
+
 # --- what is lost on the way ---
 
 
 async def test_a_lost_message_is_found_by_the_check_even_the_last_one(
-    layer: TroubledLayer, frequent_checks: None, bus: EventBus, session_id: UUID
+    layer: TroubledLayer, frequent_checks: None, bus: EventBus, elsewhere: EventBus, session_id: UUID
 ) -> None:
     layer.troubles["group_send_many"] = raises
     async with Reader(bus.viewer(session_id, 0)) as reader:
         for number in range(1, 4):
-            await bus.log.append(session_id, [entry()])
+            await elsewhere.log.append(session_id, [entry()])
             await reader.has(number)
         assert reader.seqs == [1, 2, 3]
 
 
 async def test_what_is_on_its_way_is_not_read_from_the_log(
-    layer: TroubledLayer, bus: EventBus, session_id: UUID, monkeypatch: pytest.MonkeyPatch
+    layer: TroubledLayer, bus: EventBus, elsewhere: EventBus, session_id: UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub_module, "CHECK_SECONDS", 0.01)
     monkeypatch.setattr(hub_module, "ON_THE_WAY_SECONDS", 0.3)
@@ -208,7 +272,7 @@ async def test_what_is_on_its_way_is_not_read_from_the_log(
         async with Reader(bus.viewer(session_id, 0)) as reader:
             await until(lambda: calls)  # the reader waits for its first event
             reads = read.call_count
-            await bus.log.append(session_id, [entry(), entry()])
+            await elsewhere.log.append(session_id, [entry(), entry()])
             await until(lambda: calls[-1].get(session_id) == 2)  # the viewer is behind, and is given time
             checks = len(calls)
             assert read.call_count == reads
@@ -219,7 +283,12 @@ async def test_what_is_on_its_way_is_not_read_from_the_log(
 
 
 async def test_the_check_goes_on_after_a_log_that_could_not_be_read(
-    layer: TroubledLayer, frequent_checks: None, bus: EventBus, session_id: UUID, monkeypatch: pytest.MonkeyPatch
+    layer: TroubledLayer,
+    frequent_checks: None,
+    bus: EventBus,
+    elsewhere: EventBus,
+    session_id: UUID,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     heads, failed = bus.log.heads, list[object]()
 
@@ -233,20 +302,20 @@ async def test_the_check_goes_on_after_a_log_that_could_not_be_read(
     layer.troubles["group_send_many"] = raises
     async with Reader(bus.viewer(session_id, 0)) as reader:
         await until(lambda: failed)
-        await bus.log.append(session_id, [entry()])
+        await elsewhere.log.append(session_id, [entry()])
         await reader.has(1)
 
 
 async def test_who_overflows_the_channel_makes_viewers_read_the_log(
-    layer: TroubledLayer, no_checks: None, transactional_db: None, session_id: UUID
+    layer: TroubledLayer, no_checks: None, transactional_db: None, elsewhere: EventBus, session_id: UUID
 ) -> None:
     layer.capacity = 5
     bus, quiet = EventBus(), uuid4()
     async with Reader(bus.viewer(session_id, 0)) as reader, Reader(bus.viewer(quiet, 0)) as other:
-        await bus.log.append(session_id, [entry()])
+        await elsewhere.log.append(session_id, [entry()])
         await reader.has(1)
-        noisy = bus.log.append(session_id, [entry() for _ in range(100)])
-        await asyncio.gather(noisy, bus.log.append(quiet, [entry()]))
+        noisy = elsewhere.log.append(session_id, [entry() for _ in range(100)])
+        await asyncio.gather(noisy, elsewhere.log.append(quiet, [entry()]))
         await asyncio.gather(reader.has(101), other.has(1))
         assert layer.dropped > 0
         assert reader.seqs == list(range(1, 102))
@@ -281,6 +350,7 @@ async def test_the_queue_of_a_viewer_that_does_not_read_is_bounded_and_nothing_i
 async def test_while_the_layer_is_in_trouble_viewers_are_served_and_after_it_they_are_told_again(
     layer: TroubledLayer,
     frequent_checks: None,
+    elsewhere: EventBus,
     session_id: UUID,
     transactional_db: None,
     call: str,
@@ -298,24 +368,24 @@ async def test_while_the_layer_is_in_trouble_viewers_are_served_and_after_it_the
     bus = EventBus()
     async with Reader(bus.viewer(session_id, 0)) as reader, asyncio.timeout(10):
         for number in range(1, 4):
-            await bus.log.append(session_id, [entry()])
+            await elsewhere.log.append(session_id, [entry()])
             await reader.has(number)
         monkeypatch.setattr(hub_module, "CHECK_SECONDS", 1e6)  # from now on only the layer tells
         over.set()
         await until(lambda: not bus.hub.membership.away and layer.groups)
-        last = await heard_again(bus, reader)
+        last = await heard_again(elsewhere, reader)
         assert reader.seqs == list(range(1, last + 1))
     await bus.aclose()
     assert layer.groups == {}
 
 
-async def heard_again(bus: EventBus, reader: Reader) -> int:
+async def heard_again(writer: EventBus, reader: Reader) -> int:
     """Until three events in a row were told without a look at the log. One alone may be a gap that brought the rest."""
     last = reader.seqs[-1]
     for _ in range(100):
         gaps = reader.viewer.gaps
         for _ in range(3):
-            last = await bus.log.append(reader.viewer.session_id, [entry()]) or 0
+            last = await writer.log.append(reader.viewer.session_id, [entry()]) or 0
             await asyncio.sleep(0.005)
         if reader.seqs[-1] == last and reader.viewer.gaps == gaps:
             return last
@@ -338,18 +408,24 @@ async def test_joining_and_leaving_do_not_wait_for_a_layer_that_is_away(
 
 
 async def test_groups_that_the_layer_forgot_are_joined_again(
-    layer: TroubledLayer, no_checks: None, bus: EventBus, session_id: UUID, monkeypatch: pytest.MonkeyPatch
+    layer: TroubledLayer,
+    no_checks: None,
+    bus: EventBus,
+    elsewhere: EventBus,
+    session_id: UUID,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with Reader(bus.viewer(session_id, 0)) as reader:
-        await bus.log.append(session_id, [entry()])
+        await elsewhere.log.append(session_id, [entry()])
         await reader.has(1)
         await layer.flush()
         assert not layer.groups
         layer.troubles["group_send_many"] = raises
-        bus.signal(session_id, "any", "")
+        elsewhere.signal(session_id, "any", "")
+        bus.hub.membership.failed(ConnectionError())
         await until(lambda: layer.groups)  # after an error of the layer, whatever it was
         layer.troubles.clear()
-        await heard_again(bus, reader)
+        await heard_again(elsewhere, reader)
 
 
 async def test_groups_are_joined_again_from_time_to_time(
@@ -376,6 +452,7 @@ async def test_what_is_announced_still_leaves_when_the_bus_closes(
 
     layer.troubles["group_send_many"] = takes_its_time
     bus = EventBus()
+    await layer.group_add(group_name(session_id), await layer.new_channel())  # who is told
     await bus.log.append(session_id, [entry()])
     await bus.log.aclose()
     bus.signal(session_id, "stop", "")
@@ -404,7 +481,12 @@ async def test_the_check_ends_without_a_word_when_the_log_is_closed(
 
 
 async def test_the_check_goes_on_after_an_error_of_any_kind(
-    layer: TroubledLayer, frequent_checks: None, bus: EventBus, session_id: UUID, monkeypatch: pytest.MonkeyPatch
+    layer: TroubledLayer,
+    frequent_checks: None,
+    bus: EventBus,
+    elsewhere: EventBus,
+    session_id: UUID,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     failed: list[object] = []
 
@@ -417,12 +499,17 @@ async def test_the_check_goes_on_after_an_error_of_any_kind(
         with monkeypatch.context() as patched:
             patched.setattr(bus.log, "heads", fails)
             await until(lambda: failed)
-        await bus.log.append(session_id, [entry()])
+        await elsewhere.log.append(session_id, [entry()])
         await reader.has(1)
 
 
 async def test_announcements_go_on_after_an_error_of_any_kind(
-    layer: TroubledLayer, no_checks: None, bus: EventBus, session_id: UUID, monkeypatch: pytest.MonkeyPatch
+    layer: TroubledLayer,
+    no_checks: None,
+    bus: EventBus,
+    elsewhere: EventBus,
+    session_id: UUID,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     failed: list[object] = []
 
@@ -433,9 +520,9 @@ async def test_announcements_go_on_after_an_error_of_any_kind(
     async with Reader(bus.viewer(session_id, 0)) as reader:
         with monkeypatch.context() as patched:
             patched.setattr(layer, "group_send_many", fails)
-            await bus.log.append(session_id, [entry()])
+            await elsewhere.log.append(session_id, [entry()])
             await until(lambda: failed)
-        await bus.log.append(session_id, [entry()])
+        await elsewhere.log.append(session_id, [entry()])
         await reader.has(2)
 
 
@@ -513,7 +600,12 @@ async def test_others_get_their_turn_while_many_messages_come(no_checks: None, b
 
 
 async def test_what_waits_for_a_slow_layer_is_bounded_and_viewers_read_the_rest(
-    layer: TroubledLayer, bus: EventBus, session_id: UUID, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    layer: TroubledLayer,
+    bus: EventBus,
+    elsewhere: EventBus,
+    session_id: UUID,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings.EVENTS_MAX_ANNOUNCED_BYTES = 10_000
     monkeypatch.setattr(membership, "LAYER_TIMEOUT_SECONDS", 10)
@@ -526,8 +618,8 @@ async def test_what_waits_for_a_slow_layer_is_bounded_and_viewers_read_the_rest(
     layer.troubles["group_send_many"] = waits
     async with Reader(bus.viewer(session_id, 0)) as reader:
         for _ in range(100):
-            await bus.log.append(session_id, [entry("x" * 500)])
-        assert sum(len(message["data"]) for _, message in bus.hub._announcements) <= 10_000
+            await elsewhere.log.append(session_id, [entry("x" * 500)])
+        assert sum(len(message["data"]) for _, message in elsewhere.hub.outbox.messages) <= 10_000
         go_on.set()
         await reader.has(100)
         assert reader.seqs == list(range(1, 101))

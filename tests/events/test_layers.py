@@ -206,3 +206,14 @@ async def test_many_sends_arrive_in_their_order(layer: InProcessChannelLayer) ->
     )
     assert await received(layer, "channel") == [message(1), message(2), message(3)]
     assert layer.overflows("channel") == 1
+
+
+async def test_whether_others_are_in_a_group_can_be_asked(layer: InProcessChannelLayer) -> None:
+    assert not layer.has_others("group", "mine")
+    await layer.group_add("group", "mine")
+    assert not layer.has_others("group", "mine")
+    assert layer.has_others("group", "another")
+    await layer.group_add("group", "another")
+    assert layer.has_others("group", "mine")
+    await layer.group_discard("group", "mine")
+    assert layer.has_others("group", "mine")
