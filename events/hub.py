@@ -95,19 +95,14 @@ class Hub:
     def announce(self, committed: Committed) -> None:
         """Tells all who listen of events that are durable now, in their order."""
         self._hand_on(committed)
-        sender = self.membership.sender
-        elsewhere = [
-            (group_name(session_id), event_message(session_id, event, sender))
-            for session_id, event in committed
-            if self.membership.has_others(session_id)
-        ]
-        if elsewhere:
-            self.outbox.put(elsewhere)
+        if not self.membership.is_alone:
+            sender = self.membership.sender
+            self.outbox.put([(group_name(id), event_message(id, event, sender)) for id, event in committed])
 
     def signal(self, session_id: UUID, signal: Signal) -> None:
         """Tells all who listen to the session something that is not stored."""
         self._hand_on([(session_id, signal)])
-        if self.membership.has_others(session_id):
+        if not self.membership.is_alone:
             self.outbox.put([(group_name(session_id), signal_message(session_id, signal, self.membership.sender))])
 
     async def release(self) -> None:

@@ -135,10 +135,9 @@ class InProcessChannelLayer(InMemoryChannelLayer):
                 if joined + self.group_expiry > now:
                     self._put(self.channels[channel], message, now)
 
-    def has_others(self, group: str, channel: str) -> bool:
-        """Whether a channel other than this one is in the group."""
-        members = self.groups.get(group)
-        return members is not None and len(members) > (channel in members)
+    def has_others(self, channel: str) -> bool:
+        """Whether there is a channel other than this one, which may be in groups."""
+        return len(self.channels) > (channel in self.channels)
 
     async def flush(self) -> None:
         """Forgets all messages and groups."""

@@ -29,7 +29,7 @@ class Membership:
         self.layer = layer
         self.channel = ""
         self.sender = uuid4().hex  # in messages: this process
-        self._others: Callable[[str, str], bool] | None = getattr(layer, "has_others", None)
+        self._others: Callable[[str], bool] | None = getattr(layer, "has_others", None)
         self.away = False  # the last call failed: what can wait, waits for `keep`
         self._wanted = wanted
         self._asked: set[UUID] = set()  # the layer may have us in their groups
@@ -37,9 +37,10 @@ class Membership:
         self._settling: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()  # each as long as it is used
         self._opened = asyncio.Event()
 
-    def has_others(self, session_id: UUID) -> bool:
-        """Whether somebody elsewhere may be in the session's group."""
-        return self._others is None or self._others(group_name(session_id), self.channel)
+    @property
+    def is_alone(self) -> bool:
+        """Whether nobody else can be in any group: then there is nobody to send to."""
+        return self._others is not None and not self._others(self.channel)
 
     async def call(self, call: Awaitable[Any]) -> bool:
         """Whether the layer did it, in time. Its errors are many (each client library's own) and all mean: away."""
@@ -84,7 +85,9 @@ class Membership:
 
     async def settle(self, session_id: UUID) -> None:
         """Makes the membership what is wanted, in order, however quickly wishes change; if it fails, `keep` does it."""
-        if not self.away:
+        wanted = session_id in self._wanted
+        settled = session_id in self._joined if wanted else session_id not in self._asked
+        if not settled and not self.away:
             await self._settle(session_id)
 
     async def settle_all(self) -> None:
