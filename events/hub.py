@@ -46,11 +46,11 @@ class Hub:
         self.viewers = 0
         self.closing = False
         self.heads: dict[UUID, int] = {}  # as far as is known here, of sessions that are listened to
-        self._by_hex: dict[str, set[Listener]] = {}
+        self._by_hex: dict[str, UUID] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._own: list[tuple[UUID, Event | Signal]] = []  # what happened here, and is to be handed over
-        self._has_own = asyncio.Event()
-        self._max_own = conf.channel_capacity
+        self._news: list[tuple[UUID, Event | Signal]] = []  # that is to be handed over here
+        self._has_news = asyncio.Event()
+        self._max_news = conf.channel_capacity
         self.repairing = asyncio.Semaphore(_REPAIRS)
         self.outbox = Outbox(self.membership)
         self._overflows = 0
@@ -58,7 +58,7 @@ class Hub:
 
     def start(self, log: EventLog) -> None:
         self._log = log
-        for coroutine in (self._receive(), self._hand_over_own(), self._check_often()):
+        for coroutine in (self._receive(), self._hand_over(), self._check_often()):
             self._spawn(coroutine)
         self._spawn(self.outbox.send())
         self._spawn(self.membership.keep())
@@ -72,9 +72,8 @@ class Hub:
             if self.viewers >= conf.max_viewers:
                 raise TooManyViewers
             self.viewers += 1
-        listeners = self.listeners.setdefault(listener.session_id, set())
-        self._by_hex[listener.session_id.hex] = listeners
-        listeners.add(listener)
+        self.listeners.setdefault(listener.session_id, set()).add(listener)
+        self._by_hex[listener.session_id.hex] = listener.session_id
         await self.membership.settle(listener.session_id)
 
     def leave(self, listener: Listener) -> None:
@@ -133,36 +132,40 @@ class Hub:
         task.add_done_callback(self._tasks.discard)
 
     def _hand_on(self, news: Sequence[tuple[UUID, Event | Signal]]) -> None:
+        """To who listens here, soon; what overflows is read from the log."""
         if not self.listeners:
             return
-        if len(self._own) + len(news) > self._max_own:
+        if len(self._news) + len(news) > self._max_news:
             logger.warning("announcements_dropped", count=len(news))
             self._lose(list({session_id for session_id, _ in news}))
             return
-        self._own += news
-        self._has_own.set()
+        self._news += news
+        self._has_news.set()
 
-    async def _hand_over_own(self) -> None:
+    async def _hand_over(self) -> None:
         burst = Burst()
         while True:
-            await self._has_own.wait()
-            self._has_own.clear()
-            own, self._own = self._own, []
-            begun = time.monotonic()
-            for session_id, news in own:
-                if listeners := self.listeners.get(session_id):
-                    try:
-                        tell(listeners, news)
-                    except Exception:  # one event must not make the whole process deaf
-                        logger.exception("layer_message_failed")
+            await self._has_news.wait()
+            self._has_news.clear()
+            while self._news:
+                news, self._news = self._news, []
+                await self._tell(news, burst)
+
+    async def _tell(self, all_news: Sequence[tuple[UUID, Event | Signal]], burst: Burst) -> None:
+        begun = time.monotonic()
+        for session_id, news in all_news:
+            if listeners := self.listeners.get(session_id):
+                try:
+                    tell(listeners, news)
+                except Exception:  # one event must not make the whole process deaf
+                    logger.exception("layer_message_failed")
+            ended = time.monotonic()
+            if burst.is_over(ended - begun):
+                await burst.give_way()
                 ended = time.monotonic()
-                if burst.is_over(ended - begun):
-                    await burst.give_way()
-                    ended = time.monotonic()
-                begun = ended
+            begun = ended
 
     async def _receive(self) -> None:
-        burst = Burst()
         while True:
             try:
                 if not self.membership.channel:
@@ -170,22 +173,11 @@ class Hub:
                     await self.membership.settle_all()
                 messages = await self.membership.receive()
                 self._look_for_overflows()
-            except Exception as error:
+            except Exception as error:  # what is lost meanwhile the check finds
                 self.membership.failed(error)
-                self._lose(list(self.listeners))
                 await asyncio.sleep(random.uniform(0.2, 1.0))  # noqa: S311  (all processes met the same error)
                 continue
-            begun = time.monotonic()
-            for message in messages:
-                try:
-                    self._hand_over(message)
-                except Exception:  # one message must not make the whole process deaf
-                    logger.exception("layer_message_failed")
-                ended = time.monotonic()
-                if burst.is_over(ended - begun):  # `receive` waits only if there is no message
-                    await burst.give_way()
-                    ended = time.monotonic()
-                begun = ended
+            self._hand_on([news for message in messages if (news := self._read(message))])
 
     def _look_for_overflows(self) -> None:
         overflows = getattr(self.layer, "overflows", None)
@@ -194,16 +186,15 @@ class Hub:
             logger.warning("layer_overflow", total=self._overflows)
             self._lose(list(self.listeners))
 
-    def _hand_over(self, message: dict[str, Any]) -> None:
+    def _read(self, message: dict[str, Any]) -> tuple[UUID, Event | Signal] | None:
         if message.get("sender") == self.membership.sender:
-            return  # one's own
+            return None  # one's own
         parsed = parse(message)
         if parsed is None:
             logger.warning("layer_message_unknown")
-            return
-        session_hex, news = parsed
-        if listeners := self._by_hex.get(session_hex):
-            tell(listeners, news)
+            return None
+        session_id = self._by_hex.get(parsed[0])
+        return None if session_id is None else (session_id, parsed[1])
 
     def _lose(self, session_ids: list[UUID]) -> None:
         for session_id in session_ids:

@@ -170,7 +170,7 @@ class BatchingPublisher:
             if deadline is None:
                 return
             if deadline > now:
-                if not self.rest.lasts and deadline != self._at:
+                if deadline not in (self._at, self.rest.ends_at):
                     self._logger.debug("flush_scheduled")
                     self._at = deadline
                     self._timers.call_at(deadline, self._come)
@@ -190,7 +190,7 @@ class BatchingPublisher:
     def _come(self, at: float) -> None:
         if at == self._at:  # else something has left since
             self._at = inf
-            if not self.rest.lasts:  # else it ends now, and the reader has something for this batch
+            if self.rest.ends_at != at:  # else the reader comes back now, and has something for this batch
                 self._look()
 
     def _keep_pace(self) -> None:

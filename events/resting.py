@@ -16,7 +16,7 @@ class Rest:
     """Of one publisher and its reader. `look` is the publisher's: whether something is to leave now."""
 
     __slots__ = (
-        *("_batcher", "_few", "_look", "_loop", "_new", "_over"),
+        *("_batcher", "_cut_short", "_few", "_look", "_loop", "_new", "_over"),
         *("_since", "_sleeper", "_timers", "_until"),
     )
 
@@ -25,7 +25,7 @@ class Rest:
         self._batcher = batcher
         self._timers = timers
         self._look = look
-        self._few = self._over = False
+        self._few = self._over = self._cut_short = False
         self._new = True  # nothing has left
         self._sleeper: asyncio.Future[None] | None = None
         self._since = self._until = inf  # of the last rest: when it began, and when it should end
@@ -36,8 +36,9 @@ class Rest:
         return self._few and not self._over and not self._batcher.immediate
 
     @property
-    def lasts(self) -> bool:
-        return self._sleeper is not None
+    def ends_at(self) -> float:
+        """When the reader comes back, if it rests; else -inf."""
+        return -inf if self._sleeper is None else self._until
 
     def learn(self, batch: Batch | None) -> None:
         """From a batch that leaves. One token a batch is nothing to wait for, and many bytes must not wait unread."""
@@ -54,7 +55,7 @@ class Rest:
         """Since when what is read now may have waited: since the rest that has just ended began, say."""
         now = self._loop.time()
         since, self._since = self._since, inf
-        return min(now, since) if self._over or self._timers.at == self._until else now
+        return min(now, since) if self._cut_short or self._timers.has_called(self._until) else now
 
     async def until_next_batch(self) -> None:
         """For the reader, when it has added what it has. What waits leaves when it is back."""
@@ -76,6 +77,7 @@ class Rest:
     def end(self) -> None:
         """Now and for good: the end of the answer has come, which waits for no batch."""
         self._over = True
+        self._cut_short = self._sleeper is not None
         self._wake(self._until)
 
     def leave(self) -> None:

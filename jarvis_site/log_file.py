@@ -5,6 +5,14 @@ import os
 from pathlib import Path
 
 
+class ShortWrite(OSError):
+    """Only the first `written_bytes` of what was given stand in the file."""
+
+    def __init__(self, path: Path, written_bytes: int) -> None:
+        super().__init__(f"{path}: only {written_bytes} bytes were written")
+        self.written_bytes = written_bytes
+
+
 class RotatingFile:
     """Appends whole lines to `path`; when it is full it becomes `path.1`, and the oldest of `backups` goes.
 
@@ -19,18 +27,19 @@ class RotatingFile:
         self._is_torn = False
 
     def write(self, lines: bytes) -> None:
-        """Raises OSError (a full disk, say); the file is opened anew if need be with the next lines."""
+        """Raises OSError (a full disk, say; ShortWrite); the file is opened anew if need be with the next lines."""
         size_bytes = self._size()
         if size_bytes < 0:
             self._open()
             size_bytes = self._size()
         if 0 < size_bytes > self._max_bytes - len(lines):
             self._rotate(len(lines))
-        lines = b"\n" + lines if self._is_torn else lines
-        written = os.write(self._descriptor, lines)
-        self._is_torn = written < len(lines)
-        if self._is_torn:
-            raise OSError(f"{self._path}: only {written} of {len(lines)} bytes were written")
+        mend = b"\n" if self._is_torn else b""
+        written_bytes = os.write(self._descriptor, mend + lines) - len(mend)
+        if written_bytes >= 0:
+            self._is_torn = written_bytes > 0 and not lines[:written_bytes].endswith(b"\n")
+        if written_bytes < len(lines):
+            raise ShortWrite(self._path, written_bytes)
 
     def close(self) -> None:
         if self._descriptor >= 0:

@@ -51,6 +51,8 @@ class LineFormatter:
     def format(self, line: Line | logging.LogRecord) -> str:
         if isinstance(line, logging.LogRecord):
             fields: dict[str, Any] = {"event": line.name, "message": line.getMessage(), "exc_info": line.exc_info}
+            if line.stack_info:
+                fields["stack_info"] = line.stack_info
             line = Line(line.created, line.levelname.lower(), fields)
         fields = dict(line.fields)
         event = fields.pop("event")

@@ -6,9 +6,11 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from queue import SimpleQueue
 from typing import Protocol
 
+from jarvis_site.log_file import ShortWrite
 from jarvis_site.log_format import Line, LineFormatter
 
 QUEUE_LINES = 10_000  # waiting for a slow disk or console; beyond that lines are dropped, and counted
@@ -70,31 +72,40 @@ class Writer:
                 self._stopping.wait(_TOGETHER_SECONDS)
             waiting = [first, *(queue.get() for _ in range(min(queue.qsize(), _TOGETHER_LINES)))]
             ends = None in waiting
-            self._write([line for line in waiting if line is not None])
-            if queue.empty() and (dropped := self._source.dropped):
-                self._source.dropped = 0
-                fields = {"event": "log_lines_dropped", "count": dropped}
-                self._write([Line(time.time(), "warning", fields)])
+            lost = self._write([line for line in waiting if line is not None])
+            self._source.dropped += lost
+            del first, waiting  # a line may hold a traceback, and all that its frames hold
+            if queue.empty() and self._source.dropped:
+                self._tell_of_dropped()
 
-    def _write(self, lines: Sequence[Logged]) -> None:
+    def _tell_of_dropped(self) -> None:
+        dropped, self._source.dropped = self._source.dropped, 0
+        if self._write([Line(time.time(), "warning", {"event": "log_lines_dropped", "count": dropped})]):
+            self._source.dropped += dropped  # it is told later
+
+    def _write(self, lines: Sequence[Logged]) -> int:
+        """How many of them are lost."""
         together: list[bytes] = []
+        size_bytes = lost = 0
         for line in map(self._rendered, lines):
-            if together and sum(map(len, together)) + len(line) > _TOGETHER_BYTES:
-                self._put_out(together)
-                together = []
+            if together and size_bytes + len(line) > _TOGETHER_BYTES:
+                lost += self._put_out(together)
+                together, size_bytes = [], 0
             if line:
                 together.append(line)
-        self._put_out(together)
+                size_bytes += len(line)
+        return lost + (self._put_out(together) if together else 0)
 
-    def _put_out(self, lines: Sequence[bytes]) -> None:
-        if lines:
-            if self._then is not None:
-                for line in lines:
-                    self._then.put(line)
-            try:
-                self._output.write(b"".join(lines))
-            except Exception:  # nothing that goes wrong with a log line may stop what it tells of
-                self._source.dropped += len(lines)
+    def _put_out(self, lines: Sequence[bytes]) -> int:
+        if self._then is not None:
+            for line in lines:
+                self._then.put(line)
+        try:
+            self._output.write(b"".join(lines))
+            return 0
+        except Exception as error:  # nothing that goes wrong with a log line may stop what it tells of
+            written_bytes = error.written_bytes if isinstance(error, ShortWrite) else 0
+            return sum(end > written_bytes for end in accumulate(map(len, lines)))
 
     def _rendered(self, line: Logged) -> bytes:
         if isinstance(line, bytes):

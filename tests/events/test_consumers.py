@@ -507,12 +507,12 @@ async def test_who_comes_without_a_cursor_is_given_a_snapshot_and_what_follows_i
 
 @pytest.mark.parametrize("is_lost", [False, True], ids=["heard", "missed"])
 async def test_what_happens_while_a_snapshot_is_read_is_in_it_or_follows(
-    hub: Hub, bus: EventBus, session_id: UUID, is_lost: bool
+    hub: Hub, bus: EventBus, session_id: UUID, is_lost: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Snapping(Following):
         async def snapshot(self) -> tuple[int, dict[str, Any]]:
             if is_lost:
-                hub._by_hex[session_id.hex] = set()  # what the layer brings meets nobody
+                monkeypatch.setattr(hub, "_hand_on", lambda news: None)  # nobody is told
             await bus.log.append(session_id, [entry("1"), entry("2"), entry("3")])
             assert self.viewer is not None
             if is_lost:

@@ -201,6 +201,20 @@ async def test_who_listens_here_is_told_whatever_the_layer_does(
     layer.troubles.clear()
 
 
+async def test_nothing_is_sent_where_nobody_else_is(
+    layer: TroubledLayer, no_checks: None, bus: EventBus, session_id: UUID
+) -> None:
+    async with Reader(bus.viewer(session_id, 0)) as reader:
+        await bus.log.append(session_id, [entry()])
+        bus.signal(session_id, "any", "")
+        await reader.has(1)
+        assert bus.hub.outbox.empty.is_set()
+        assert "group_send_many" not in layer.calls
+        await layer.group_add("any", await layer.new_channel())
+        await bus.log.append(session_id, [entry()])
+        await until(lambda: "group_send_many" in layer.calls)
+
+
 async def test_what_the_layer_brings_back_is_not_told_again(
     layer: TroubledLayer, no_checks: None, bus: EventBus, elsewhere: EventBus, session_id: UUID
 ) -> None:
@@ -576,7 +590,9 @@ async def test_viewers_that_all_missed_something_read_a_few_at_a_time_and_hold_u
     assert 1 < most <= hub_module._REPAIRS + 1  # and the new one
 
 
-async def test_others_get_their_turn_while_many_messages_come(no_checks: None, bus: EventBus, session_id: UUID) -> None:
+async def test_others_get_their_turn_while_many_messages_come_from_here_and_elsewhere(
+    layer: TroubledLayer, no_checks: None, bus: EventBus, elsewhere: EventBus, session_id: UUID
+) -> None:
     class Counting(Listening):
         """Works for 0.3 ms, and notes in which turn of the loop it is told of each event."""
 
@@ -590,11 +606,12 @@ async def test_others_get_their_turn_while_many_messages_come(no_checks: None, b
     listeners = [Counting(session_id) for _ in range(3)]
     for listener in listeners:
         await bus.hub.join(listener)
-    await bus.log.append(session_id, [entry() for _ in range(400)])
+    appends = [writer.log.append(session_id, [entry() for _ in range(200)]) for writer in (bus, elsewhere)]
     while len(told) < 1200:
         turn += 1
         await asyncio.sleep(0)
     assert max(Counter(told).values()) <= 200  # 50 ms, if the machine does something else for as long; else 3 ms
+    await asyncio.gather(*appends)
     for listener in listeners:
         bus.hub.leave(listener)
 

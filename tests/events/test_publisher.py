@@ -115,7 +115,7 @@ def slow_down(pace: Pace) -> None:
 class Stream:
     """A publisher, the log it writes to, and how it is doing."""
 
-    def __init__(self, log: ScriptedLog, pace: Pace | None = None) -> None:
+    def __init__(self, log: ScriptedLog, pace: Pace | None = None, timers: Timers | None = None) -> None:
         self.log = log
         self.id = uuid4()
         self.pace = pace or Pace(INTERVAL, 0.2)
@@ -131,7 +131,7 @@ class Stream:
             encode=lambda text: text,
             before_first=self._before_first,
             on_trouble=self.troubles.append,
-            timers=Timers(self.pace),
+            timers=timers or Timers(self.pace),
         )
 
     async def write(self, tokens: Iterable[str], pause_seconds: float = 0.0) -> str:

@@ -8,8 +8,9 @@ from unittest.mock import patch
 import pytest
 
 from events.core.batching import Batch
-from events.core.pace import TICK_SHARE
+from events.core.pace import TICK_SHARE, Pace
 from events.resting import Rest
+from events.timers import Timers
 from tests.events.test_publisher import INTERVAL, ScriptedLog, Stream, log, slow_down, types
 
 __all__ = ["log"]  # the fixture
@@ -123,6 +124,60 @@ async def test_a_batch_says_how_long_its_oldest_token_may_have_waited_unread(log
     assert len(waited) == len(oldest)
     for at_most, real in zip(waited, oldest, strict=True):
         assert real - 0.002 <= at_most <= INTERVAL
+
+
+async def test_what_a_silent_model_says_last_has_not_waited(log: ScriptedLog) -> None:
+    stream = Stream(log)
+    stream.publisher.add("first")
+    await stream.publisher.rest.until_next_batch()  # it has said nothing
+    await asyncio.sleep(60)
+    stream.publisher.rest.end()
+    with patch.object(Rest, "learn", autospec=True) as learn:
+        stream.publisher.add("last")
+    assert learn.call_args.args[1].waited_seconds == 0.0
+
+
+async def test_in_a_loop_that_is_late_the_readers_of_several_moments_know_since_when_it_waited(
+    log: ScriptedLog,
+) -> None:
+    loop, pace = asyncio.get_running_loop(), Pace(INTERVAL, 0.2)
+    timers, streams, waited = Timers(pace), [], list[float]()
+    for _ in range(2):
+        streams.append(Stream(log, pace, timers))
+        streams[-1].publisher.add("first")
+        await asyncio.sleep(0.026)
+
+    async def reads(stream: Stream) -> None:
+        await stream.publisher.rest.until_next_batch()
+        with patch.object(Rest, "learn", autospec=True) as learn:
+            stream.publisher.add("next")
+        waited.append(learn.call_args.args[1].waited_seconds)
+
+    readers = [asyncio.create_task(reads(stream)) for stream in streams]
+    await asyncio.sleep(0)
+    moments = sorted(timers._due)
+    assert len(moments) == 2
+    with patch.object(loop, "time", lambda: moments[-1] + 0.15):
+        for moment in moments:
+            timers._call(moment)
+        await asyncio.gather(*readers)
+    assert min(waited) > 0.15
+
+
+async def test_a_rest_that_begins_just_before_a_batch_is_due_does_not_hold_it_up(log: ScriptedLog) -> None:
+    stream = Stream(log)
+    await read(stream, Model(20))
+    await asyncio.sleep(1)
+    stream.publisher.add("leaves ")
+    await asyncio.sleep(0.01)
+    stream.publisher.add("waits ")
+    due = stream.publisher._at
+    await asyncio.sleep(due - 0.0005 - asyncio.get_running_loop().time())
+    stream.publisher.add("too ")
+    rest = asyncio.create_task(stream.publisher.rest.until_next_batch())
+    await asyncio.sleep(0.01)
+    assert log.text.endswith("leaves waits too ")
+    rest.cancel()
 
 
 def batches_of(per_token: list[float], log: ScriptedLog) -> list[list[float]]:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from jarvis_site.log_file import RotatingFile
 from jarvis_site.log_format import LineFormatter, json_line, logfmt_line
+from jarvis_site.log_writer import LineQueue, Writer
 from tests.live.log_lines import parse
 from tests.live.server import PROJECT, environment
 
@@ -118,6 +120,41 @@ def test_two_processes_lose_and_mix_no_line_while_they_rotate(tmp_path: Path) ->
     lines = lines_of(path)
     assert len(lines) == len(expected)
     assert set(lines) == expected
+
+
+def test_several_lines_at_once_go_into_one_file_or_the_next(tmp_path: Path) -> None:
+    file = RotatingFile(tmp_path / "system.log", max_bytes=100)
+    for number in range(20):
+        file.write(b"".join(b"line %03d ----------\n" % (3 * number + each) for each in range(3)))
+    file.close()
+    assert lines_of(tmp_path / "system.log")[:3] == [f"line {number:03} ----------" for number in (57, 58, 59)]
+    assert all(path.stat().st_size <= 100 for path in tmp_path.iterdir())
+
+
+def test_what_a_full_disk_takes_of_several_lines_is_whole_and_the_rest_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, room = os.write, [25, 0]
+
+    def write(descriptor: int, data: bytes) -> int:
+        taken = data[: room.pop(0)] if room else data
+        return real(descriptor, taken) if taken else 0
+
+    monkeypatch.setattr("jarvis_site.log_file.os.write", write)
+    lines = LineQueue()
+    for number in range(5):
+        lines.put(b"line %03d\n" % number)
+    file = RotatingFile(tmp_path / "system.log", max_bytes=10_000)
+    for _ in range(2):  # the second time is when there is room again
+        writer = Writer(lines, LineFormatter(logfmt_line), file)
+        writer.stop()
+        lines.put(b"later\n")
+    file.close()
+    whole = (tmp_path / "system.log").read_text().splitlines()
+    assert whole[:3] == ["line 000", "line 001", "line 00"]
+    assert whole[3:].count("later") == 1
+    [told] = [line for line in whole[3:] if line != "later"]  # before it or after: as soon as there is room
+    assert parse(told)[2:] == ("log_lines_dropped", {"count": "3"})
 
 
 # --- a process that logs
