@@ -40,6 +40,7 @@ _FINISHING, _ENDING, _RELEASING = 0.6, 0.2, 0.1
 class Registry:
     def __init__(self, event_bus: EventBus) -> None:
         self.streams: dict[UUID, RunningStream] = {}
+        self._of_session: dict[UUID, set[RunningStream]] = {}
         self.lease = Lease(self.streams)
         self._upkeep = Upkeep(self.lease)
         self._bus = event_bus
@@ -183,6 +184,7 @@ class Registry:
         interrupts = stream.if_busy in (Stream.IfBusy.INTERRUPT, Stream.IfBusy.ROLLBACK)
         wait_seconds = settings.CHAT_INTERRUPT_WAIT_SECONDS if interrupts else None
         running = self.streams[stream.id] = RunningStream(self._bus, accepted, wait_seconds=wait_seconds)
+        self._of_session.setdefault(stream.session_id, set()).add(running)
         log_start(stream)
         if interrupts and accepted.before:
             before = [other.id for other in accepted.before]
@@ -196,9 +198,12 @@ class Registry:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         ended = self.streams.pop(UUID(task.get_name()))
-        for running in self.streams.values():
-            if running.session_id == ended.session_id:
-                running.look_again()
+        others = self._of_session[ended.session_id]
+        others.discard(ended)
+        for running in others:
+            running.look_again()
+        if not others:
+            del self._of_session[ended.session_id]
         if not task.cancelled() and (error := task.exception()):
             logger.error("stream_task_failed", stream_id=task.get_name(), exc_info=error)
 

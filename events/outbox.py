@@ -1,6 +1,7 @@
 """What waits to leave by the channel layer: bounded, in order, all of it that waits in one go."""
 
 import asyncio
+import sys
 from collections.abc import Sequence
 
 import structlog
@@ -26,7 +27,7 @@ class Outbox:
 
     def put(self, messages: Sequence[tuple[str, LayerMessage]]) -> None:
         """Each with its group. Beyond `EVENTS_MAX_ANNOUNCED_BYTES` they are dropped: the log has them."""
-        size_bytes = sum(_MESSAGE_BYTES + len(message["data"]) for _, message in messages)
+        size_bytes = sum(_MESSAGE_BYTES + sys.getsizeof(message["data"]) for _, message in messages)
         if self._bytes + size_bytes > conf.max_announced_bytes:
             logger.warning("announcements_dropped", count=len(messages))
             return
