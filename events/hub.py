@@ -187,9 +187,13 @@ class Hub:
             self._lose(list(self.listeners))
 
     def _read(self, message: dict[str, Any]) -> tuple[UUID, Event | Signal] | None:
-        if message.get("sender") == self.membership.sender:
-            return None  # one's own
-        parsed = parse(message)
+        try:
+            if message.get("sender") == self.membership.sender:
+                return None  # one's own
+            parsed = parse(message)
+        except Exception:  # one message must not make the whole process deaf
+            logger.exception("layer_message_failed")
+            return None
         if parsed is None:
             logger.warning("layer_message_unknown")
             return None

@@ -675,6 +675,25 @@ async def test_a_message_that_makes_no_sense_disturbs_nobody(
         assert reader.seqs == [1, 2, 3, 4]
 
 
+async def test_a_message_that_cannot_even_be_looked_at_disturbs_nobody(
+    layer: TroubledLayer, no_checks: None, bus: EventBus, elsewhere: EventBus, session_id: UUID
+) -> None:
+    async with Reader(bus.viewer(session_id, 0)) as reader:
+        received = layer.receive_many
+        with patch.object(layer, "receive_many", lambda channel: _with_a_list(received(channel))):
+            await elsewhere.log.append(session_id, [entry()])
+            await reader.has(1)
+            await elsewhere.log.append(session_id, [entry()])
+            await reader.has(2)
+        await elsewhere.log.append(session_id, [entry()])
+        await reader.has(3)
+        assert (reader.seqs, reader.viewer.gaps) == ([1, 2, 3], 0)
+
+
+async def _with_a_list(messages: Any) -> list[Any]:
+    return [["not", "a", "message"], *await messages]
+
+
 async def test_a_listener_that_raises_keeps_nothing_from_the_others_of_its_session(
     no_checks: None, bus: EventBus, session_id: UUID
 ) -> None:
