@@ -43,7 +43,7 @@ async def _read(stream: Stream, publisher: BatchingPublisher, messages: tuple[Mo
     max_tokens = min(options.pop("max_tokens", settings.CHAT_MAX_TOKENS), settings.CHAT_MAX_TOKENS)
     request = ModelRequest(messages, stream.model or settings.CHAT_MODEL, max_tokens, options)
     begun = False
-    async with aclosing(get_provider().stream(request, publisher.rest.end)) as items:
+    async with aclosing(get_provider().stream(request, publisher.rest)) as items:
         try:
             async for item in items:
                 if isinstance(item, list):
@@ -52,7 +52,7 @@ async def _read(stream: Stream, publisher: BatchingPublisher, messages: tuple[Mo
                     if publisher.full:
                         await publisher.room()
                     elif publisher.rest.allowed:
-                        await publisher.rest.until_next_batch()
+                        await publisher.rest.until_needed()
                 elif isinstance(item, Loading):
                     await publisher.publish(wire.status(stream, StreamState.QUEUED, position=0))
                 else:

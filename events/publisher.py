@@ -80,7 +80,7 @@ class BatchingPublisher:
         self._last_line = ""  # before `finish`
         self._end_in_doubt: Callable[[], None] = lambda: None  # nobody waits for the end yet
         self._landed_again: asyncio.Future[None] | None = None  # for who waits in `_until`
-        self.rest = Rest(self._batcher, timers, self._look)  # for whoever adds
+        self.rest = Rest(self._batcher, timers, self._add, self._look)  # for whoever adds
         self._logger = logger.bind(request_id=str(stream_id))
 
     @property
@@ -90,10 +90,14 @@ class BatchingPublisher:
 
     def add(self, *texts: str) -> None:
         """Tokens. Returns at once."""
+        now = self._loop.time()
+        self._add(texts, self.rest.unread_since(now), now)
+
+    def _add(self, texts: Sequence[str], since: float, now: float) -> None:
         if self._before_first is not None:
             self._first, self._before_first = self._before_first(), None
-        self._batcher.extend(texts, self.rest.unread_since())
-        self._look()
+        self._batcher.extend(texts, since)
+        self._look(now)
 
     async def room(self) -> None:
         """Returns when less waits than `EVENTS_MAX_PENDING_BYTES`, or nothing more can be sent."""
@@ -104,7 +108,7 @@ class BatchingPublisher:
         self._others += entries
         self._published += len(entries)
         mine = self._published
-        self._look()
+        self._look(self._loop.time())
         await self._until(lambda: self._others_sent >= mine)
 
     async def finish(self, line: str, work: Last[T], on_doubt: Callable[[], None]) -> T:
@@ -150,7 +154,7 @@ class BatchingPublisher:
                 self._logger.debug("flush_cancelled")
             self._at = inf
             self._pace.leave()
-        self._look()
+        self._look(self._loop.time())
 
     def _take_left(self) -> Batch | None:
         """What could not be stored, and what came after it, as one batch; the same again if asked again."""
@@ -160,11 +164,10 @@ class BatchingPublisher:
             self._unsent = batch if self._unsent is None else self._unsent.followed_by(batch)
         return self._unsent
 
-    def _look(self) -> None:
+    def _look(self, now: float) -> None:
         """Sends what is to leave now, or sees to it that somebody looks again when it is."""
         if self._flight is not None or self._is_over:
             return
-        now = self._timers.now()
         if not self._others and not self._closing:
             deadline = self._batcher.deadline()
             if deadline is None:
@@ -190,8 +193,8 @@ class BatchingPublisher:
     def _come(self, at: float) -> None:
         if at == self._at:  # else something has left since
             self._at = inf
-            if self.rest.ends_at != at:  # else the reader comes back now, and has something for this batch
-                self._look()
+            if self.rest.ends_at != at:  # else it is read now, and there may be something for this batch
+                self._look(max(at, self._loop.time()))
 
     def _keep_pace(self) -> None:
         pace = self._pace
@@ -232,7 +235,7 @@ class BatchingPublisher:
         """What failed keeps the batch for `finish`; a refused turn drops it: it must not be seen."""
         flight, self._flight = self._flight, None
         assert flight is not None
-        batch = flight.batch
+        batch, now = flight.batch, self._loop.time()
         error = future.exception()
         stored = error is None and future.result() is not None
         trouble: StorageUnavailable | None = None
@@ -244,7 +247,7 @@ class BatchingPublisher:
         if batch is not None:
             if stored or trouble:  # what failed is stored with the end
                 self._count(batch)
-            self._batcher.done(self._loop.time())
+            self._batcher.done(now)
         if not stored:
             self._break(trouble)
         elif batch is not None:
@@ -256,8 +259,9 @@ class BatchingPublisher:
         self._others_sent += flight.others
         if self._landed_again is not None and not self._landed_again.done():
             self._landed_again.set_result(None)
+        self.rest.go_on(now)
         if self._batcher.pending_tokens or self._others:
-            self._look()
+            self._look(now)
 
     async def _landed(self) -> None:
         """Until nothing is on its way; who is cancelled meanwhile does not cancel that."""

@@ -24,20 +24,11 @@ class Timers:
         self.pace = pace
         self._loop = asyncio.get_running_loop()
         self._due: dict[float, list[Callable[[float], None]]] = {}
-        self._called: set[float] = set()  # moments whose waiters have been, until the tasks that they woke have run
 
     @property
     def waiting(self) -> int:
         """How many timers of the loop's are set."""
         return len(self._due)
-
-    def now(self) -> float:
-        """The loop's clock. For who has been called a little early: when that should have been."""
-        return max((self._loop.time(), *self._called))
-
-    def has_called(self, at: float) -> bool:
-        """Whether this is one of the tasks that were woken at that moment, or runs before them."""
-        return at in self._called
 
     def call_at(self, at: float, callback: Callable[[float], None]) -> None:
         """Calls it then, with that time; it must not raise. Nobody takes it back."""
@@ -52,7 +43,5 @@ class Timers:
         self.pace.note(now - at)
         if not self.pace.is_judged(now):
             self.pace.judge(now, _spent_seconds())
-        self._called.add(at)
         for callback in self._due.pop(at):
             callback(at)
-        self._loop.call_soon(self._called.discard, at)  # behind those tasks

@@ -1,6 +1,6 @@
 """Where tokens come from: the protocol between a stream and whatever speaks for a model."""
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -58,6 +58,35 @@ class ContextExceeded(ProviderError):
         super().__init__(EndReason.PROVIDER_ERROR, message)
 
 
+class Rest(Protocol):
+    """Of who reads an answer; the provider tells it what it needs for that (`events/resting.py`)."""
+
+    def reads(self, read: Callable[[], Sequence[str]]) -> None:
+        """`read` gives, without waiting, the tokens that have come since the last yield or read.
+
+        None if none has, or if it is for the generator to go on: at the end, and if something went wrong. It is called
+        only while the generator stands at a yield.
+        """
+        ...
+
+    def end(self) -> None:
+        """The end of the answer has come."""
+        ...
+
+
+class NoRest:
+    """For who reads all that comes as it comes."""
+
+    def reads(self, read: Callable[[], Sequence[str]]) -> None:
+        pass
+
+    def end(self) -> None:
+        pass
+
+
+NO_REST = NoRest()
+
+
 class Provider(Protocol):
     """Speaks for one model endpoint. Belongs to the event loop it was first used on."""
 
@@ -67,15 +96,13 @@ class Provider(Protocol):
         """The names of the models that may be asked; raises ProviderError."""
         ...
 
-    def stream(
-        self, request: ModelRequest, on_end: Callable[[], None] = lambda: None
-    ) -> AsyncGenerator[list[str] | Finish | Loading, None]:
+    def stream(self, request: ModelRequest, rest: Rest = NO_REST) -> AsyncGenerator[list[str] | Finish | Loading, None]:
         """The answer, as it comes.
 
         Yields at most one Loading before anything else, then non-empty lists of tokens (all that arrived in one
         read, in order), and last exactly one Finish; or raises ProviderError, after any number of tokens. A token is
         a piece of text as the endpoint sent it: not empty, valid UTF-8, no NUL, no lone surrogate.
-        Whoever asks for the next item may take its time; `on_end` is called when the end has come, if one can know.
+        Whoever asks for the next item may take its time.
         `aclose()` or cancellation, at any time (before the first token too) closes the connection to the model at once.
         """
         ...

@@ -5,14 +5,14 @@ read again for each prompt. A prompt waits while the model loads, and for the mo
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from pathlib import Path
 
 import msgspec
 
-from chat.providers.base import Finish, Loading, ModelRequest, ProviderError
+from chat.providers.base import NO_REST, Finish, Loading, ModelRequest, ProviderError, Rest
 from chat.providers.openai_compatible import Endpoint, OpenAICompatibleProvider
 from chat.stream_state import EndReason
 
@@ -67,7 +67,7 @@ class EmbeddedProvider:
             raise _not_running(model) from error
 
     async def stream(
-        self, request: ModelRequest, on_end: Callable[[], None] = lambda: None
+        self, request: ModelRequest, rest: Rest = NO_REST
     ) -> AsyncGenerator[list[str] | Finish | Loading, None]:
         now = asyncio.get_running_loop().time
         started = state_since = now()
@@ -78,7 +78,7 @@ class EmbeddedProvider:
             seen = model.state
             if seen == "ready":
                 try:
-                    async with aclosing(self._client.stream(request, on_end)) as answer:
+                    async with aclosing(self._client.stream(request, rest)) as answer:
                         async for item in answer:
                             yield item
                     return

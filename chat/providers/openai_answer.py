@@ -56,6 +56,11 @@ class AnswerReader:
         self._reason = ""
         self._usage: _Usage | None = None
 
+    @property
+    def ended(self) -> bool:
+        """Whether no token follows."""
+        return self.finished or self.complete
+
     def feed(self, chunk: bytes) -> list[str]:
         """The tokens that this chunk completes, in order."""
         tokens: list[str] = []

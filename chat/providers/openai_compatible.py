@@ -5,7 +5,7 @@ Measured with 100 streams at 50 tokens/s on a busy machine: a bare asyncio read 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from chat.providers.base import Finish, Loading, ModelRequest, ProviderError
+from chat.providers.base import NO_REST, Finish, Loading, ModelRequest, ProviderError, Rest
 from chat.providers.openai_answer import AnswerReader
 from chat.providers.openai_errors import WRONG_URL, RolesMustAlternate, quoted, refusal
 from chat.providers.openai_request import request_body
@@ -79,7 +79,7 @@ class OpenAICompatibleProvider:
         return names
 
     async def stream(
-        self, request: ModelRequest, on_end: Callable[[], None] = lambda: None
+        self, request: ModelRequest, rest: Rest = NO_REST
     ) -> AsyncGenerator[list[str] | Finish | Loading, None]:
         endpoint = self.endpoint
         model = request.model or endpoint.model or await self._first_model()
@@ -88,24 +88,30 @@ class OpenAICompatibleProvider:
         try:
             reader = AnswerReader(endpoint.key)
             body, connection = response.content, QuietConnection(response)
-            body.on_eof(on_end)
+
+            def read(chunk: bytes | None = None) -> list[str]:
+                if reader.ended:
+                    return []
+                tokens = reader.feed(connection.take() if chunk is None else chunk)
+                if reader.ended:
+                    rest.end()
+                return tokens
+
+            body.on_eof(rest.end)
+            rest.reads(read)
             try:
-                while not reader.complete and (chunk := connection.read() or await body.readany()):
-                    tokens = reader.feed(chunk)
-                    if reader.finished or reader.complete:
-                        on_end()
-                    if tokens:
+                while not reader.ended and (chunk := connection.read() or await body.readany()):
+                    if tokens := read(chunk):
                         connection.hush()
                         yield tokens
-                    if reader.finished:
-                        connection.listen()
-                        await _read_usage(response, reader)
-                        break
+                if reader.finished and not reader.complete:
+                    connection.listen()
+                    await _read_usage(response, reader)
             except aiohttp.SocketTimeoutError:
                 raise self._silent() from None
             except (aiohttp.ClientError, OSError):  # cut: whether the answer was whole by then is the reader's to say
                 tokens = reader.feed(_unread(response))
-                on_end()
+                rest.end()
                 if tokens:
                     yield tokens
             yield reader.finish()

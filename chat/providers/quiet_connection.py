@@ -41,11 +41,18 @@ class QuietConnection:
         """Of the body, what has come since `hush`; b"": it is to be waited for as usual. Raises what `readany` does."""
         if not self._is_quiet:
             return b""
-        chunk = self._take()
+        chunk = self.take()
         if not chunk:
             self.listen()
-            chunk = self._take()  # it may have come just before
+            chunk = self.take()  # it may have come just before
         return chunk
+
+    def take(self) -> bytes:
+        """As `read`, but the quiet goes on."""
+        with suppress(OSError):  # nothing is there; or it is broken or closed: the loop meets that, or the end
+            if self._is_quiet and (data := os.read(self._socket.fileno(), WAKES_BYTES)):
+                self._protocol.data_received(data)
+        return self._body.read_nowait()
 
     def listen(self) -> None:
         """The end of the quiet."""
@@ -53,12 +60,6 @@ class QuietConnection:
             self._is_quiet = False
             self._tell_of(1)
             self._measure_silence(self._silence_seconds)
-
-    def _take(self) -> bytes:
-        with suppress(OSError):  # nothing is there; or it is broken or closed: the loop meets that, or the end
-            if data := os.read(self._socket.fileno(), WAKES_BYTES):
-                self._protocol.data_received(data)
-        return self._body.read_nowait()
 
     def _tell_of(self, least_bytes: int) -> None:
         if self._socket.fileno() >= 0:  # else it is closed

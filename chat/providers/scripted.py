@@ -6,12 +6,12 @@ Token k is `⟨k:crc32⟩`, so that loss, repetition, reordering and truncation 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 from zlib import crc32
 
-from chat.providers.base import Finish, Loading, ModelRequest, ProviderError
+from chat.providers.base import NO_REST, Finish, Loading, ModelRequest, ProviderError, Rest
 from chat.stream_state import EndReason
 
 BURST_TOKENS = 100  # of those that are due, at most so many come in one go
@@ -74,7 +74,7 @@ class ScriptedProvider:
         return ["scripted"]
 
     async def stream(
-        self, request: ModelRequest, on_end: Callable[[], None] = lambda: None
+        self, request: ModelRequest, rest: Rest = NO_REST
     ) -> AsyncGenerator[list[str] | Finish | Loading, None]:
         script = self._script_of(request)
         if script.loading:
@@ -86,16 +86,22 @@ class ScriptedProvider:
         interval_seconds = 1 / script.rate if script.rate else 0.0
         stops = [stop for stop in (script.error_after, script.hang_after) if stop is not None]
         last = min([script.pieces(), *stops])
-        ends = loop.call_at(due + (last - 1) * interval_seconds, on_end)
+        begun = k = 0
+
+        def read(*, at_least: int = 0) -> list[str]:
+            nonlocal begun, k
+            due_by_now = int((loop.time() - due) / interval_seconds) + 1 if interval_seconds else last
+            begun, k = k, min(last, k + BURST_TOKENS, max(k + at_least, due_by_now))
+            return [script.piece(each) for each in range(begun, k)]
+
+        ends = loop.call_at(due + (last - 1) * interval_seconds, rest.end)
+        rest.reads(read)
         try:
-            begun = k = 0
             while k < last:
                 early_seconds = due + k * interval_seconds - loop.time()
                 if early_seconds > 0 or k - begun == BURST_TOKENS:
                     await asyncio.sleep(early_seconds)
-                due_by_now = int((loop.time() - due) / interval_seconds) + 1 if interval_seconds else last
-                begun, k = k, min(last, k + BURST_TOKENS, max(k + 1, due_by_now))
-                yield [script.piece(each) for each in range(begun, k)]
+                yield read(at_least=1)
         finally:
             ends.cancel()
         if script.hang_after == last:

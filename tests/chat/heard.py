@@ -1,5 +1,7 @@
 """What a test hears from a provider."""
 
+import asyncio
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -45,3 +47,17 @@ async def failure(provider: Provider, prompt: str) -> tuple[ProviderError, str]:
     with pytest.raises(ProviderError) as raised:
         await heard.all_of(provider, prompt)
     return raised.value, heard.text
+
+
+class Resting:
+    """Whoever rests while a provider answers."""
+
+    def __init__(self) -> None:
+        self.ended = asyncio.Event()
+        self.read: Callable[[], Sequence[str]]
+
+    def reads(self, read: Callable[[], Sequence[str]]) -> None:
+        self.read = read
+
+    def end(self) -> None:
+        self.ended.set()

@@ -12,7 +12,7 @@ import pytest
 from chat.providers.base import ContextExceeded, Finish, ModelMessage, ModelRequest, ProviderError
 from chat.providers.openai_compatible import Endpoint, OpenAICompatibleProvider
 from chat.stream_state import EndReason
-from tests.chat.heard import asking, failure, heard
+from tests.chat.heard import Resting, asking, failure, heard
 from tests.corpus import hostile_text, plain_text, problems
 from tests.scripted_endpoint import ScriptedEndpoint
 
@@ -205,39 +205,39 @@ async def test_an_endpoint_without_a_list_has_the_model_that_was_set(
 
 
 async def test_it_tells_that_the_end_has_come_though_nobody_asks_for_it(provider: OpenAICompatibleProvider) -> None:
-    ended = asyncio.Event()
-    async with aclosing(provider.stream(asking("scripted:?tokens=20&rate=200"), ended.set)) as answer:
+    rest = Resting()
+    async with aclosing(provider.stream(asking("scripted:?tokens=20&rate=200"), rest)) as answer:
         assert await anext(answer)
-        assert not ended.is_set()
+        assert not rest.ended.is_set()
         async with asyncio.timeout(5):
-            await ended.wait()
+            await rest.ended.wait()
 
 
 async def test_an_end_that_came_with_the_last_tokens_is_told_before_them(provider: OpenAICompatibleProvider) -> None:
     """The connection stays open, so that nothing else tells of it."""
-    ended = asyncio.Event()
-    async with aclosing(provider.stream(asking("scripted:?tokens=3&rate=0&fault=no_done_open"), ended.set)) as answer:
+    rest = Resting()
+    async with aclosing(provider.stream(asking("scripted:?tokens=3&rate=0&fault=no_done_open"), rest)) as answer:
         text = ""
         while text.count("⟩") < 3:
-            assert not ended.is_set()
+            assert not rest.ended.is_set()
             tokens = await anext(answer)
             assert isinstance(tokens, list)
             text += "".join(tokens)
-        assert ended.is_set()
+        assert rest.ended.is_set()
 
 
 @pytest.mark.parametrize("fault", ["close", "reset"])
 async def test_what_came_before_a_cut_is_not_lost_though_it_is_read_after_it(
     provider: OpenAICompatibleProvider, fault: str
 ) -> None:
-    ended, items = asyncio.Event(), list[Any]()
+    rest, items = Resting(), list[Any]()
     prompt = f"scripted:?tokens=20&rate=200&fault={fault}&at=20"
 
     async def read(answer: AsyncGenerator[Any, None]) -> None:
         async for item in answer:
             items.append(item)
 
-    async with aclosing(provider.stream(asking(prompt), ended.set)) as answer:
+    async with aclosing(provider.stream(asking(prompt), rest)) as answer:
         items.append(await anext(answer))
         (response,) = provider._answers
         async with asyncio.timeout(5):
@@ -246,4 +246,4 @@ async def test_what_came_before_a_cut_is_not_lost_though_it_is_read_after_it(
         with pytest.raises(ProviderError, match="broke off"):
             await read(answer)
     assert "".join(token for tokens in items for token in tokens) == plain_text(20)
-    assert ended.is_set()
+    assert rest.ended.is_set()

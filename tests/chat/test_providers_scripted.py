@@ -1,13 +1,14 @@
 """The provider without a model: it sends what its script says, and refuses scripts that make no sense."""
 
 import asyncio
+from contextlib import aclosing
 
 import pytest
 
 from chat.providers.base import Finish
 from chat.providers.scripted import Script, ScriptedProvider
 from chat.stream_state import EndReason
-from tests.chat.heard import asking, failure, heard
+from tests.chat.heard import Resting, asking, failure, heard
 from tests.corpus import plain_text
 
 
@@ -78,3 +79,19 @@ async def test_a_script_that_makes_no_sense_is_refused(script: str, words: str) 
     if script.startswith("scripted:?"):
         error, _ = await failure(scripted(), script)
         assert words in error.message
+
+
+async def test_who_rests_reads_what_is_due_and_leaves_the_end_to_the_reader() -> None:
+    rest = Resting()
+    provider = ScriptedProvider(Script())
+    async with aclosing(provider.stream(asking("scripted:?tokens=20&rate=200"), rest)) as answer:
+        tokens = await anext(answer)
+        assert isinstance(tokens, list)
+        tokens += rest.read()
+        assert len(tokens) < 20
+        async with asyncio.timeout(5):
+            await rest.ended.wait()
+        tokens += rest.read()
+        assert "".join(tokens) == plain_text(20)
+        assert not rest.read()
+        assert isinstance(await anext(answer), Finish)

@@ -5,7 +5,7 @@ import ipaddress
 import socket
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import ExitStack, aclosing
+from contextlib import ExitStack, aclosing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from chat.providers.base import ProviderError
+from chat.providers.base import Finish, ProviderError
 from chat.providers.openai_compatible import Endpoint, OpenAICompatibleProvider
 from chat.providers.quiet_connection import WAKES_BYTES
-from tests.chat.heard import asking
+from tests.chat.heard import Resting, asking
 from tests.corpus import plain_text
 from tests.scripted_endpoint import ScriptedEndpoint
 
@@ -94,6 +94,42 @@ async def test_what_comes_meanwhile_wakes_nobody_and_is_read_in_one_go(
             text += "".join(tokens)
             before = told_bytes(provider)
         assert text + await rest_of(answer) == plain_text(60)
+
+
+async def test_who_rests_reads_without_waking_and_leaves_the_end_to_the_reader(
+    endpoint: ScriptedEndpoint, provider: OpenAICompatibleProvider
+) -> None:
+    rest = Resting()
+    async with aclosing(provider.stream(asking("scripted:?tokens=60&rate=200"), rest)) as answer:
+        text = "".join(await tokens_of(answer))
+        for sent in (20, 40):
+            await sent_by(endpoint, sent)
+            tokens = rest.read()
+            assert len(tokens) >= 10
+            assert not rest.ended.is_set()
+            text += "".join(tokens)
+        async with asyncio.timeout(5):
+            await rest.ended.wait()
+        text += "".join(rest.read())
+        assert text == plain_text(60)
+        assert not rest.read()
+        assert isinstance(await anext(answer), Finish)
+
+
+async def test_who_rests_finds_what_came_before_a_cut_and_leaves_that_to_the_reader(
+    endpoint: ScriptedEndpoint, provider: OpenAICompatibleProvider
+) -> None:
+    rest = Resting()
+    prompt = "scripted:?tokens=40&rate=200&fault=reset&at=20"
+    async with aclosing(provider.stream(asking(prompt), rest)) as answer:
+        tokens = await tokens_of(answer)
+        await endpoint.until(lambda e: e.records[0].closed_at)
+        for _ in range(3):
+            with suppress(aiohttp.ClientError):
+                tokens += rest.read()
+        with pytest.raises(ProviderError, match="broke off"):
+            await read_into(tokens, answer)
+    assert "".join(tokens) == plain_text(20)
 
 
 async def test_who_finds_nothing_is_woken_by_the_next_token(
@@ -181,10 +217,12 @@ async def test_under_tls_the_text_is_the_same(
     monkeypatch.setattr(aiohttp.connector, "_SSL_CONTEXT_VERIFIED", at_client)
     async with ScriptedEndpoint(tls=at_server) as endpoint:
         provider = OpenAICompatibleProvider(Endpoint(endpoint.url, "", "scripted"), connect_seconds=5, idle_seconds=5)
-        async with aclosing(provider.stream(asking("scripted:?tokens=60&rate=200"))) as answer:
+        rest = Resting()
+        async with aclosing(provider.stream(asking("scripted:?tokens=60&rate=200"), rest)) as answer:
             text = "".join(await tokens_of(answer))
             before = told_bytes(provider)
             await sent_by(endpoint, 30)
             assert told_bytes(provider) > before
+            text += "".join(rest.read())
             assert text + await rest_of(answer) == plain_text(60)
         await provider.aclose()

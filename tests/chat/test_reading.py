@@ -1,12 +1,12 @@
 """What a model is asked, and what becomes of whatever it does."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 
 import pytest
 from pytest_django.fixtures import Settings
 
 from chat.exceptions import ModelNotFound
-from chat.providers.base import ContextExceeded, Finish, Loading, ModelRequest, ProviderError
+from chat.providers.base import ContextExceeded, Finish, Loading, ModelRequest, ProviderError, Rest
 from chat.stream_state import EndReason
 from tests.chat.conversation import SILENT, Conversation
 
@@ -23,7 +23,7 @@ class Model:
         self.closed = 0
         monkeypatch.setattr("chat.reading.get_provider", lambda: self)
 
-    async def stream(self, request: ModelRequest, on_end: Callable[[], None]) -> Items:
+    async def stream(self, request: ModelRequest, rest: Rest) -> Items:
         self.requests.append(request)
         try:
             for item in self.items:

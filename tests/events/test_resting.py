@@ -25,31 +25,38 @@ class Model:
     """Says `k ` at k × 20 ms, and all that is due in one go; `waits`: how often it was waited for."""
 
     def __init__(self, tokens: int, *, text: str = "", pauses: tuple[int, float] = (0, 0.0)) -> None:
-        self.waits = 0
+        self.waits = self._k = 0
         self._tokens, self._text, self._pauses = tokens, text, pauses
 
     def due_at(self, k: int) -> float:
         before, seconds = self._pauses
         return k * TOKEN_SECONDS + (seconds if k >= before else 0.0)
 
-    async def read(self) -> AsyncIterator[list[str]]:
-        now, k = asyncio.get_running_loop().time, 0
-        while k < self._tokens:
-            if (early_seconds := self.due_at(k) - now()) > 1e-9:
+    def due(self, *, at_least: int = 0) -> list[str]:
+        """All that is due now and was not said before."""
+        said: list[str] = []
+        now = asyncio.get_running_loop().time()
+        while self._k < self._tokens and (len(said) < at_least or self.due_at(self._k) <= now + 1e-9):
+            said.append(f"{self._k} {self._text}")
+            self._k += 1
+        return said
+
+    async def read(self, rest: Rest) -> AsyncIterator[list[str]]:
+        rest.reads(self.due)
+        while self._k < self._tokens:
+            if (early_seconds := self.due_at(self._k) - asyncio.get_running_loop().time()) > 1e-9:
                 self.waits += 1
                 await asyncio.sleep(early_seconds)
-            said = [f"{k} {self._text}"]
-            while (k := k + 1) < self._tokens and self.due_at(k) <= now() + 1e-9:
-                said.append(f"{k} {self._text}")
-            yield said
+            yield self.due(at_least=1)
 
 
 async def read(stream: Stream, model: Model) -> None:
     """As `chat/reading.py` does."""
-    async for tokens in model.read():
+    rest = stream.publisher.rest
+    async for tokens in model.read(rest):
         stream.publisher.add(*tokens)
-        if stream.publisher.rest.allowed:
-            await stream.publisher.rest.until_next_batch()
+        if rest.allowed:
+            await rest.until_needed()
 
 
 def delays(log: ScriptedLog, model: Model) -> list[float]:
@@ -58,19 +65,23 @@ def delays(log: ScriptedLog, model: Model) -> list[float]:
     return [began - model.due_at(int(word)) for began, text in sent for word in text.split() if word.isdigit()]
 
 
-@pytest.mark.parametrize("commit_seconds", [0.0, 0.004])
-async def test_the_model_is_waited_for_about_once_a_batch(log: ScriptedLog, commit_seconds: float) -> None:
+@pytest.mark.parametrize("commit_seconds", [0.0, 0.004, 0.08])
+async def test_the_reader_is_hardly_ever_woken(log: ScriptedLog, commit_seconds: float) -> None:
     log.seconds = commit_seconds
     stream, model = Stream(log), Model(500)
     await read(stream, model)
     await asyncio.sleep(INTERVAL)
     assert log.text == "".join(f"{k} " for k in range(500))
-    assert max(delays(log, model)) <= INTERVAL + 1e-9
+    assert model.waits <= 2
+    assert max(delays(log, model)) <= max(INTERVAL, commit_seconds) + 1e-9
+    if commit_seconds > INTERVAL:  # what comes while the commit before is late leaves when that is over, all of it
+        assert len(log.commits) <= 2 + 500 * TOKEN_SECONDS / commit_seconds
+        return
     later = [began for began, _ in log.commits[1:]]
     apart = [round((after - before) * 3 / BATCH_SECONDS, 3) for before, after in pairwise(later[1:])]
     assert set(apart) <= {3, 2}
     assert apart.count(2) <= 2  # to keep step with others
-    assert model.waits < len(log.commits) < 150
+    assert len(log.commits) < 150
 
 
 async def test_streams_whose_readers_rest_come_to_keep_step(log: ScriptedLog) -> None:
@@ -128,8 +139,9 @@ async def test_a_batch_says_how_long_its_oldest_token_may_have_waited_unread(log
 
 async def test_what_a_silent_model_says_last_has_not_waited(log: ScriptedLog) -> None:
     stream = Stream(log)
+    stream.publisher.rest.reads(list)
     stream.publisher.add("first")
-    await stream.publisher.rest.until_next_batch()  # it has said nothing
+    await stream.publisher.rest.until_needed()  # it has said nothing
     await asyncio.sleep(60)
     stream.publisher.rest.end()
     with patch.object(Rest, "learn", autospec=True) as learn:
@@ -147,21 +159,23 @@ async def test_in_a_loop_that_is_late_the_readers_of_several_moments_know_since_
         streams[-1].publisher.add("first")
         await asyncio.sleep(0.026)
 
-    async def reads(stream: Stream) -> None:
-        await stream.publisher.rest.until_next_batch()
-        with patch.object(Rest, "learn", autospec=True) as learn:
-            stream.publisher.add("next")
-        waited.append(learn.call_args.args[1].waited_seconds)
-
-    readers = [asyncio.create_task(reads(stream)) for stream in streams]
+    readers = []
+    for stream in streams:
+        stream.publisher.rest.reads(lambda: ["next"])
+        readers.append(asyncio.create_task(stream.publisher.rest.until_needed()))
     await asyncio.sleep(0)
     moments = sorted(timers._due)
     assert len(moments) == 2
-    with patch.object(loop, "time", lambda: moments[-1] + 0.15):
+    with (
+        patch.object(Rest, "learn", lambda _, batch: waited.append(batch.waited_seconds)),
+        patch.object(loop, "time", lambda: moments[-1] + 0.15),
+    ):
         for moment in moments:
             timers._call(moment)
-        await asyncio.gather(*readers)
+    assert len(waited) == 2
     assert min(waited) > 0.15
+    for reader in readers:
+        reader.cancel()
 
 
 async def test_a_rest_that_begins_just_before_a_batch_is_due_does_not_hold_it_up(log: ScriptedLog) -> None:
@@ -174,7 +188,7 @@ async def test_a_rest_that_begins_just_before_a_batch_is_due_does_not_hold_it_up
     due = stream.publisher._at
     await asyncio.sleep(due - 0.0005 - asyncio.get_running_loop().time())
     stream.publisher.add("too ")
-    rest = asyncio.create_task(stream.publisher.rest.until_next_batch())
+    rest = asyncio.create_task(stream.publisher.rest.until_needed())
     await asyncio.sleep(0.01)
     assert log.text.endswith("leaves waits too ")
     rest.cancel()
@@ -189,6 +203,7 @@ def batches_of(per_token: list[float], log: ScriptedLog) -> list[list[float]]:
 async def test_after_the_first_token_the_reader_rests_if_it_was_a_short_one(log: ScriptedLog) -> None:
     for text, rests in (("a" * 128, True), ("a" * 129, False)):
         stream = Stream(log)
+        stream.publisher.rest.reads(list)
         assert not stream.publisher.rest.allowed
         stream.publisher.add(text)
         assert stream.publisher.rest.allowed is rests
@@ -196,6 +211,7 @@ async def test_after_the_first_token_the_reader_rests_if_it_was_a_short_one(log:
 
 async def test_no_rest_after_a_batch_of_one_token(log: ScriptedLog) -> None:
     stream = Stream(log)
+    stream.publisher.rest.reads(list)
     stream.publisher.add("a")
     await asyncio.sleep(1)
     stream.publisher.add("b")
@@ -209,7 +225,7 @@ async def resting(stream: Stream) -> "asyncio.Task[None]":
     stream.publisher.add("leaves ")
     await asyncio.sleep(0.01)
     stream.publisher.add("waits ")
-    task = asyncio.create_task(stream.publisher.rest.until_next_batch())
+    task = asyncio.create_task(stream.publisher.rest.until_needed())
     await asyncio.sleep(0.01)
     assert stream.log.text.endswith("leaves ")
     assert not task.done()
@@ -256,4 +272,4 @@ async def test_while_the_loop_is_late_the_rest_is_longer(log: ScriptedLog) -> No
     starts = [began for began, _ in log.commits]
     assert max(later - earlier for earlier, later in pairwise(starts)) > 0.15
     assert max(delays(log, model)) <= 0.2
-    assert model.waits <= len(log.commits)
+    assert model.waits <= 2

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from uuid import UUID
@@ -11,7 +11,7 @@ from uuid import UUID
 from django.db import OperationalError
 
 from chat import providers, registry
-from chat.providers.base import Finish, ModelRequest
+from chat.providers.base import NO_REST, Finish, ModelRequest, Rest
 from chat.stream_state import EndReason
 from events import bus
 from events.log_writing import Committed, Job, commit
@@ -66,16 +66,23 @@ class ModelInHand:
     async def models(self) -> list[str]:
         return []
 
-    async def stream(
-        self, request: ModelRequest, on_end: Callable[[], None] = lambda: None
-    ) -> AsyncGenerator[list[str] | Finish, None]:
+    async def stream(self, request: ModelRequest, rest: Rest = NO_REST) -> AsyncGenerator[list[str] | Finish, None]:
         said = self.said[request.messages[-1].content]
+        rest.reads(lambda: _take_texts(said))
         while text := await said.get():
             yield [text]
         yield Finish(EndReason.COMPLETED, None, None)
 
     async def aclose(self) -> None:
         """Nothing is open."""
+
+
+def _take_texts(said: asyncio.Queue[str]) -> list[str]:
+    """What has been said, up to the end of the answer."""
+    texts: list[str] = []
+    while said._queue and said._queue[0]:  # type: ignore[attr-defined]
+        texts.append(said.get_nowait())
+    return texts
 
 
 class World:
