@@ -7,6 +7,7 @@ is to write, the larger the commits. Nothing here touches Django's shared thread
 
 import asyncio
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -40,24 +41,29 @@ class EventLog:
         """Whether what gives way now has to wait for more than the next commit."""
         return self._writer.holds_up_ends
 
-    def append(
-        self,
-        session_id: UUID,
-        entries: Sequence[Entry],
-        turn: int | None = None,
-        on_doubt: Callable[[], None] | None = None,
-        along: Along | None = None,
-    ) -> asyncio.Future[int | None]:
+    def append(self, session_id: UUID, entries: Sequence[Entry], turn: int | None = None) -> asyncio.Future[int | None]:
         """The seq of the last entry, or None: refused, the turn is not the session's current one.
 
         Raises StorageUnavailable after `EVENTS_STORAGE_TIMEOUT_SECONDS`. Nothing of it is written then, unless it is
-        being written at that moment. Who would write it again gives `on_doubt`, which is called (once) instead: this
-        goes on waiting until it is known.
+        being written at that moment.
         """
         future: asyncio.Future[int | None] = self._loop.create_future()
-        append = Append(session_id, entries, turn)
-        self._writer.submit(Job(self._gives_up_at(), future, on_doubt, append, along))
+        self._writer.submit(Job(self._gives_up_at(), partial(_answer, future), None, Append(session_id, entries, turn)))
         return future
+
+    def hand_in(
+        self,
+        append: Append,
+        on_end: Callable[[int | None, Exception | None], None],
+        on_doubt: Callable[[], None],
+        along: Along | None = None,
+    ) -> None:
+        """As `append`, for who is called with the result, or the error, on the loop.
+
+        Who is told StorageUnavailable would write it again; so `on_doubt` is called (once) instead, while that is not
+        known: `on_end` when it is.
+        """
+        self._writer.submit(Job(self._gives_up_at(), on_end, on_doubt, append, along))
 
     def transaction(
         self,
@@ -71,10 +77,11 @@ class EventLog:
         `gives_way`: whatever else waits is written before it, so that many of its kind at once hold up nobody else.
 
         Anything it raises undoes it, and it alone, and is raised here; StorageUnavailable and
-        `on_doubt` as in `append`. It may run more than once.
+        `on_doubt` as in `hand_in`. It may run more than once.
         """
         future: asyncio.Future[T] = self._loop.create_future()
-        self._writer.submit(Job(self._gives_up_at(), future, on_doubt, work=work, gives_way=gives_way))
+        on_end = partial(_answer, future)
+        self._writer.submit(Job(self._gives_up_at(), on_end, on_doubt, work=work, gives_way=gives_way))
         return future
 
     async def read(self, session_id: UUID, after: int) -> Page:
@@ -107,6 +114,15 @@ class EventLog:
                 return await self._readers.run(deadline, _reading, deadline, function, arguments)
         except (DatabaseError, InterfaceError, TimeoutError) as error:
             raise StorageUnavailable from error
+
+
+def _answer(future: asyncio.Future[Any], result: Any, error: Exception | None) -> None:
+    if future.done():  # its waiter was cancelled; what it wrote stays written
+        return
+    if error is None:
+        future.set_result(result)
+    else:
+        future.set_exception(error)
 
 
 def _reading(deadline: Deadline, function: Callable[..., T], arguments: tuple[Any, ...]) -> T:

@@ -170,8 +170,8 @@ class LogWriter:
             if job.error is not None:
                 job.refuse(job.error)
                 self._apart_until = self._loop.time() + _APART_AFTER_REFUSAL_SECONDS
-            elif not job.future.done():  # else its waiter was cancelled; what it wrote stays written
-                job.future.set_result(job.result)
+            else:
+                job.end(job.result)
         self._changes += 1 + len(committed)
         if self._changes >= _CHECKPOINT_CHANGES and self._checkpointing is None:
             self._changes = 0
@@ -215,7 +215,7 @@ class LogWriter:
                     if job in in_flight:
                         if self._is_late(job, _DOUBT_SECONDS):
                             job.doubt()
-                    elif not job.future.done():
+                    elif not job.told:
                         logger.error("event_log_unavailable", err="not tried in time")
                         job.refuse(StorageUnavailable())
                 except Exception:

@@ -3,12 +3,10 @@
 Locks are waited for shortly. The long waiting is `EventLog`'s: it can give up, and others need not wait with it.
 """
 
-import asyncio
 import random
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -32,33 +30,54 @@ STUCK_MILLISECONDS = 4_000
 _CAUGHT = "A unit of work has caught an error of the database's; it needs a transaction.atomic() around what may fail."
 
 
-@dataclass(slots=True, eq=False)
 class Job:
-    """One append, or one unit of work; and who waits for it until when (loop's clock)."""
+    """One append, or one unit of work, and who wants to know until when (loop's clock) what has become of it.
 
-    deadline: float
-    future: asyncio.Future[Any]
-    on_doubt: Callable[[], None] | None = None
-    append: Append | None = None
-    along: Along | None = None  # with the append
-    work: Callable[[LogTransaction], Any] | None = None
-    result: Any = None
-    error: Exception | None = None
-    gives_way: bool = False  # to all others that wait
-    over: bool = False  # refused for good: not to be tried any more
+    `on_end` is called once, on the loop: with the result, or with the error.
+    """
+
+    __slots__ = (
+        *("along", "append", "deadline", "error", "gives_way", "on_doubt", "on_end", "over", "result", "told", "work"),
+    )
+
+    def __init__(
+        self,
+        deadline: float,
+        on_end: Callable[[Any, Exception | None], None],
+        on_doubt: Callable[[], None] | None = None,
+        append: Append | None = None,
+        along: Along | None = None,  # with the append
+        work: Callable[[LogTransaction], Any] | None = None,
+        *,
+        gives_way: bool = False,  # to all others that wait
+    ) -> None:
+        self.deadline, self.on_end, self.on_doubt = deadline, on_end, on_doubt
+        self.append, self.along, self.work, self.gives_way = append, along, work, gives_way
+        self.result: Any = None
+        self.error: Exception | None = None
+        self.over = False  # refused for good: not to be tried any more
+        self.told = False
+
+    def end(self, result: Any, error: Exception | None = None) -> None:
+        if self.told:
+            return
+        self.told = True
+        try:
+            self.on_end(result, error)
+        except Exception:  # it is one's own misfortune, not that of the others in the commit
+            logger.exception("event_log_answer_failed")
 
     def refuse(self, error: Exception) -> None:
         self.over = True
-        if not self.future.done():
-            self.future.set_exception(error)
+        self.end(None, error)
 
     def doubt(self) -> None:
         """It is late, and not known whether this is written; who does not want to wait for that is told so."""
         on_doubt, self.on_doubt = self.on_doubt, _nobody
         if on_doubt is not None:
             on_doubt()
-        elif not self.future.done():
-            self.future.set_exception(StorageUnavailable())
+        else:
+            self.end(None, StorageUnavailable())
 
 
 def _nobody() -> None:

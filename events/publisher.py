@@ -19,7 +19,7 @@ from events.conf import conf
 from events.core.batching import Batch, Batcher
 from events.event_log import EventLog
 from events.exceptions import BusClosed, StorageUnavailable
-from events.log_transaction import Entry, First, LogTransaction
+from events.log_transaction import Append, Entry, First, LogTransaction
 from events.resting import Rest
 from events.timers import Timers
 
@@ -31,10 +31,10 @@ Last = Callable[[LogTransaction, Sequence[Entry]], T]
 class _Flight:
     """What has been handed to the log, and is not known to be stored."""
 
-    __slots__ = ("batch", "others", "stored", "told")
+    __slots__ = ("batch", "others", "told")
 
-    def __init__(self, batch: Batch | None, others: int, told: bool, stored: "asyncio.Future[int | None]") -> None:
-        self.batch, self.others, self.told, self.stored = batch, others, told, stored
+    def __init__(self, batch: Batch | None, others: int, told: bool) -> None:
+        self.batch, self.others, self.told = batch, others, told
 
 
 class BatchingPublisher:
@@ -221,23 +221,20 @@ class BatchingPublisher:
         told = batch is not None and not self._last_line  # the last one has a line of its own
         if batch is not None and told:
             self._logger.debug("flush_start", size=batch.size_bytes)
+        entries = others if batch is None else [*self._text_entries(batch), *others]
         along = None if batch is None or self._first is None else self._first.along
+        self._flight = _Flight(batch, len(others), told)
         try:
-            entries = others if batch is None else [*self._text_entries(batch), *others]
-            stored = self._log.append(self._session_id, entries, self._turn, self._doubt, along)
+            self._log.hand_in(Append(self._session_id, entries, self._turn), self._land, self._doubt, along)
         except Exception as error:
-            stored = self._loop.create_future()
-            stored.set_exception(error)
-        self._flight = _Flight(batch, len(others), told, stored)
-        stored.add_done_callback(self._land)
+            self._loop.call_soon(self._land, None, error)
 
-    def _land(self, future: asyncio.Future[int | None]) -> None:
+    def _land(self, last: int | None, error: Exception | None) -> None:
         """What failed keeps the batch for `finish`; a refused turn drops it: it must not be seen."""
         flight, self._flight = self._flight, None
         assert flight is not None
         batch, now = flight.batch, self._loop.time()
-        error = future.exception()
-        stored = error is None and future.result() is not None
+        stored = last is not None
         trouble: StorageUnavailable | None = None
         if error is not None:
             if not isinstance(error, (StorageUnavailable, BusClosed)):
@@ -266,7 +263,7 @@ class BatchingPublisher:
     async def _landed(self) -> None:
         """Until nothing is on its way; who is cancelled meanwhile does not cancel that."""
         while self._flight is not None:
-            await asyncio.wait([self._flight.stored])
+            await self._next_landing()
 
     def _doubt(self) -> None:
         """Whether a batch is stored will be known before the end is; the stream need not go on that long."""
@@ -290,6 +287,9 @@ class BatchingPublisher:
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         while not condition() and not (self._is_over and self._flight is None):
-            assert self._landed_again is None or self._landed_again.done(), "for one task"
-            self._landed_again = self._loop.create_future()
-            await self._landed_again
+            await self._next_landing()
+
+    async def _next_landing(self) -> None:
+        assert self._landed_again is None or self._landed_again.done(), "for one task"
+        self._landed_again = self._loop.create_future()
+        await self._landed_again

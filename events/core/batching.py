@@ -10,7 +10,7 @@ _LEAST_TICKS, _EVEN, _ON_TIME = 3, 14, 0.4
 _ROUNDING = 1e-6  # of a tick: a flush that began on one is due on one, whatever the sum of floats says
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Batch:
     """The tokens that leave in one event; `size_bytes` counts UTF-8, the oldest has `waited_seconds` at most."""
 

@@ -22,6 +22,7 @@ from events.exceptions import StorageUnavailable
 from events.log_transaction import Entry, LogTransaction
 from tests.chat.conftest import Logs
 from tests.chat.conversation import FOREVER, SHORT, SILENT, Conversation, busy_storage, ended, until
+from tests.events.handed_in import handed_in
 
 HERE = leases._host()
 NOBODY = 2**22 + 1  # above what Linux gives out
@@ -50,7 +51,7 @@ async def say(accepted: Accepted, text: str) -> int | None:
     encode = wire.token_encoder(stream.id, stream.message_id)
     first = turns.first_token(stream, 0.1)
     entries = [*first.entries, Entry(wire.TOKEN, encode(text), stream.id)]
-    return await bus.current().log.append(stream.session_id, entries, stream.turn, along=first.along)
+    return await handed_in(bus.current().log, stream.session_id, entries, stream.turn, along=first.along)
 
 
 async def leases_left() -> list[UUID]:

@@ -15,6 +15,7 @@ from chat.turns import Accepted, Begun, Outcome, TurnLost
 from events import bus
 from events.log_transaction import Append, Entry
 from tests.chat.conversation import SHORT, Conversation
+from tests.events.handed_in import handed_in
 
 T = TypeVar("T")
 DONE = Outcome(EndReason.COMPLETED)
@@ -47,7 +48,7 @@ async def speak(accepted: Accepted, *texts: str) -> int | None:
     stream = accepted.stream
     first = turns.first_token(stream, 0.1)
     entries = [*first.entries, *(token(accepted, text) for text in texts)]
-    return await bus.current().log.append(stream.session_id, entries, stream.turn, along=first.along)
+    return await handed_in(bus.current().log, stream.session_id, entries, stream.turn, along=first.along)
 
 
 def token(accepted: Accepted, text: str) -> Entry:

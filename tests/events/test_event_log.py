@@ -24,6 +24,7 @@ from events.log_transaction import Along, Entry, LogTransaction
 from events.log_writing import Committed, Job, commit
 from events.models import StoredEvent
 from tests.events.conftest import LockedDatabase, entry, until
+from tests.events.handed_in import handed_in
 
 Announced = list[tuple[UUID, Event]]
 
@@ -283,9 +284,9 @@ async def test_the_work_of_an_append_goes_with_it_and_not_if_it_is_refused(
 
     await log.transaction(lambda inside: inside.open_turn(session_id, 2))
     async with one_commit(log):
-        late = asyncio.ensure_future(log.append(session_id, [entry()], turn=1, along=Along(store, "late")))
-        mine = asyncio.ensure_future(log.append(session_id, [entry(), entry()], turn=2, along=Along(store, "mine")))
-        other = asyncio.ensure_future(log.append(uuid4(), [entry()], along=Along(store, "other")))
+        late = handed_in(log, session_id, [entry()], turn=1, along=Along(store, "late"))
+        mine = handed_in(log, session_id, [entry(), entry()], turn=2, along=Along(store, "mine"))
+        other = handed_in(log, uuid4(), [entry()], along=Along(store, "other"))
     assert (await late, await mine, await other) == (None, 2, 1)
     assert commits[-1] == 3
     names = await log.transaction(lambda _: list(Group.objects.order_by("name").values_list("name", flat=True)))
@@ -299,7 +300,7 @@ async def test_work_that_fails_undoes_its_own_append_and_no_other(log: EventLog,
 
     async with one_commit(log):
         fine = asyncio.ensure_future(log.append(uuid4(), [entry()]))
-        refused = asyncio.ensure_future(log.append(session_id, [entry()], along=Along(refuse, None)))
+        refused = handed_in(log, session_id, [entry()], along=Along(refuse, None))
     assert await fine == 1
     with pytest.raises(Refused):
         await refused
@@ -622,7 +623,7 @@ async def test_until_it_is_known_what_became_of_a_commit_nothing_is_written(
     monkeypatch.setattr(log_writer, "commit", lost.commit)
     monkeypatch.setattr(log_writer, "has_committed", lost.has_committed)
     settings.EVENTS_STORAGE_TIMEOUT_SECONDS = 0.2
-    first = asyncio.ensure_future(log.append(session_id, [entry("1")], on_doubt=lambda: doubts.append("first")))
+    first = handed_in(log, session_id, [entry("1")], on_doubt=lambda: doubts.append("first"))
     await until(lambda: doubts)
     with pytest.raises(StorageUnavailable):
         await log.append(session_id, [entry("2")])

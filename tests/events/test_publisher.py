@@ -19,7 +19,7 @@ from events import publisher as publisher_module
 from events.core.pace import IN_STEP, TICK_SHARE, Pace
 from events.event_log import EventLog
 from events.exceptions import StorageUnavailable
-from events.log_transaction import Along, Entry, First, LogTransaction
+from events.log_transaction import Along, Append, Entry, First, LogTransaction
 from events.publisher import BatchingPublisher
 from events.timers import Timers
 
@@ -41,6 +41,7 @@ class ScriptedLog:
     patient: list[str] = field(default_factory=list)  # what gave way
     holds_up_ends: bool = False
     doubt: asyncio.Event | None = None  # until it is set, nobody knows what became of a commit
+    _tasks: list["asyncio.Task[None]"] = field(default_factory=list)
     in_flight: int = 0
     most_in_flight: int = 0
 
@@ -52,21 +53,28 @@ class ScriptedLog:
     def text(self) -> str:
         return "".join(entry.data for entry in self.entries if entry.type == "text")
 
-    def append(
+    def hand_in(
         self,
-        session_id: UUID,
-        entries: Sequence[Entry],
-        turn: int | None,
+        append: Append,
+        on_end: Callable[[int | None, Exception | None], None],
         on_doubt: Callable[[], None],
         along: Along | None = None,
-    ) -> "asyncio.Future[int | None]":
-        def append(log: LogTransaction) -> int | None:
-            last = log.append(session_id, *entries, turn=turn)
+    ) -> None:
+        def work(log: LogTransaction) -> int | None:
+            last = log.append(append.session_id, *append.entries, turn=append.turn)
             if last is not None and along is not None:
                 along.work(log, [along.item])
             return last
 
-        return asyncio.ensure_future(self.transaction(append, on_doubt))
+        async def carry_out() -> None:
+            try:
+                last = await self.transaction(work, on_doubt)
+            except Exception as error:
+                on_end(None, error)
+            else:
+                on_end(last, None)
+
+        self._tasks.append(asyncio.ensure_future(carry_out()))
 
     async def transaction(
         self, work: Callable[[LogTransaction], T], on_doubt: Callable[[], None], *, gives_way: bool = False
