@@ -5,8 +5,9 @@ from typing import NamedTuple
 from uuid import UUID
 
 from events.all_rows import all_rows
+from events.chain import chain
 from events.core.event import Event
-from events.statements import fetch, key_of
+from events.statements import fetch, key_of, on_postgresql
 
 PAGE_EVENTS = 500
 PAGE_CHARACTERS = 256 << 10  # of data: a page is in memory as a whole, and an event may be as long as a prompt
@@ -28,12 +29,20 @@ def read_page(session_id: UUID, after: int) -> Page:
     key = key_of(session_id)
     found = fetch("SELECT seq FROM events_head WHERE session_id = %s", [key])
     head = int(found[0][0]) if found else 0
+    first, page, parameters = (
+        "",
+        "events_event AS e WHERE session_id = %s AND seq > %s ORDER BY seq LIMIT %s",
+        [key, after],
+    )
+    if not on_postgresql():
+        first, parameters = chain(session_id.hex, after)
+        page = "(SELECT id FROM chain ORDER BY seq LIMIT %s) AS part JOIN events_event AS e USING (id)"
     rows = all_rows(
         "seq, type, data, stream_id",
-        "FROM (SELECT page.*, SUM(LENGTH(data)) OVER (ORDER BY seq) - LENGTH(data) AS before FROM"
-        " (SELECT seq, type, data, stream_id FROM events_event WHERE session_id = %s AND seq > %s"
-        " ORDER BY seq LIMIT %s) AS page) AS sized WHERE before < %s",
-        [key, after, PAGE_EVENTS, PAGE_CHARACTERS],
+        "FROM (SELECT page.*, SUM(LENGTH(data)) OVER (ORDER BY seq) - LENGTH(data) AS sent FROM"  # noqa: S608
+        f" (SELECT e.seq, type, data, stream_id FROM {page}) AS page) AS sized WHERE sent < %s",
+        [*parameters, PAGE_EVENTS, PAGE_CHARACTERS],
+        first=first,
     )
     events = sorted(Event(row[0], row[1], row[2], _hex(row[3])) for row in rows)
     lost = after > head and not events

@@ -11,12 +11,11 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from events.all_rows import ROWS_PER_STATEMENT, all_rows, records, values
+from events.chain import Head, Move, advance, chain
 from events.core.event import Event
 from events.statements import fetch, on_postgresql, run
 
 _SESSIONS_PER_STATEMENT = 3_000
-
-_Move = tuple[str, int | None, int]  # a session (hex), the turn that its log must have, by how many events it grows
 
 
 class Entry(NamedTuple):
@@ -51,21 +50,24 @@ class LogTransaction:
         """As `append`, for several sessions at once, each at most once, in two statements."""
         keys = [append.session_id.hex for append in appends]
         moves = [(key, append.turn, len(append.entries)) for key, append in zip(keys, appends, strict=True)]
-        heads: dict[str, int] = {}
+        heads: dict[str, Head] = {}
         for start in range(0, len(moves), _SESSIONS_PER_STATEMENT):
             heads.update(self._advance(moves[start : start + _SESSIONS_PER_STATEMENT]))
         rows: list[tuple[Any, ...]] = []
-        lasts = [heads.get(key) for key in keys]
-        for append, key, last in zip(appends, keys, lasts, strict=True):
-            if last is None:
+        found = [heads.get(key) for key in keys]
+        for append, key, head in zip(appends, keys, found, strict=True):
+            if head is None:
                 continue
-            for seq, entry in enumerate(append.entries, last - len(append.entries) + 1):
+            row, before = head.row, head.before
+            for seq, entry in enumerate(append.entries, head.seq - len(append.entries) + 1):
                 stream_hex = None if entry.stream_id is None else entry.stream_id.hex
-                rows.append((key, seq, stream_hex, entry.type, entry.data, self._now))
+                columns = (key, seq, stream_hex, entry.type, self._now, entry.data)
+                rows.append(columns if self._postgresql else (row, before, *columns))
                 self.committed.append((append.session_id, Event(seq, entry.type, entry.data, stream_hex)))
+                row, before = row + 1, row
         if rows:
             self._insert(rows)
-        return lasts
+        return [None if head is None else head.seq for head in found]
 
     def open_turn(self, session_id: UUID, turn: int) -> bool:
         """From now on the session's log takes events of this turn only. False: a higher turn holds it already."""
@@ -94,31 +96,28 @@ class LogTransaction:
         `field`: only the string that has this name in the data, which are objects. The database reads them: an answer
         may have thousands, and Python would hold up everybody's text meanwhile.
         """
-        column = "data"
+        column, key = "data", session_id.hex
         if field:
             column = f"data::json ->> '{field}'" if self._postgresql else f"json_extract(data, '$.{field}')"
-        query = "FROM events_event WHERE session_id = %s AND stream_id = %s AND type = %s"
-        stored = all_rows(f"seq, {column}", query, [session_id.hex, stream_id.hex, type])
+        first, of_session, parameters = "", "events_event AS e WHERE session_id = %s AND", [key]
+        if not self._postgresql:
+            first, parameters = chain(key)
+            of_session = "chain JOIN events_event AS e USING (id) WHERE"
+        query = f"FROM {of_session} stream_id = %s AND type = %s"
+        stored = all_rows(f"e.seq, {column}", query, [*parameters, stream_id.hex, type], first=first)
         return [data for _, data in sorted(stored, key=itemgetter(0))]
 
-    def _advance(self, moves: Sequence[_Move]) -> Iterable[tuple[str, int]]:
+    def _advance(self, moves: Sequence[Move]) -> Iterable[tuple[str, Head]]:
         """Moves the heads whose turn fits; gives those sessions' keys and new heads. In order of id: no deadlocks."""
         turnless = [key for key, turn, _ in moves if turn is None]
-        return self._advance_postgresql(moves, turnless) if self._postgresql else self._advance_sqlite(moves, turnless)
-
-    def _advance_sqlite(self, moves: Sequence[_Move], turnless: Sequence[str]) -> Iterable[tuple[str, int]]:
-        marks, parameters = values(moves)
-        moved = f"WITH v (session_id, turn, n) AS (VALUES {marks})"
-        fits = "h.session_id = v.session_id AND (v.turn IS NULL OR (h.open AND h.turn = v.turn))"
+        if self._postgresql:
+            return self._advance_postgresql(moves, turnless)
         if turnless:
             new, ids = values([(key, 0, 0, False) for key in turnless])
             run(f"INSERT INTO events_head (session_id, seq, turn, open) VALUES {new} ON CONFLICT DO NOTHING", ids)  # noqa: S608
-        run(f"{moved} UPDATE events_head AS h SET seq = h.seq + v.n FROM v WHERE {fits}", parameters)  # noqa: S608
-        # Not RETURNING: that gives row by row. It is the same transaction, and SQLite has one writer.
-        heads = all_rows("h.session_id, h.seq", f"FROM events_head AS h JOIN v ON {fits}", parameters, first=moved)
-        return [(key, seq) for key, seq in heads]
+        return advance(moves)
 
-    def _advance_postgresql(self, moves: Sequence[_Move], turnless: Sequence[str]) -> Iterable[tuple[str, int]]:
+    def _advance_postgresql(self, moves: Sequence[Move], turnless: Sequence[str]) -> Iterable[tuple[str, Head]]:
         if turnless:
             run(
                 "INSERT INTO events_head (session_id, seq, turn, open) SELECT id, 0, 0, FALSE"
@@ -135,17 +134,19 @@ class LogTransaction:
             " WHERE h.session_id = fitting.session_id RETURNING h.session_id, h.seq",
             [records(["session_id", "turn", "n"], moves)],
         )
-        return [(id.hex, seq) for id, seq in heads]
+        return [(id.hex, Head(seq)) for id, seq in heads]
 
     def _insert(self, rows: list[tuple[Any, ...]]) -> None:
-        columns = ["session_id", "seq", "stream_id", "type", "data", "created_at"]
+        columns = ["session_id", "seq", "stream_id", "type", "created_at", "data"]
+        if not self._postgresql:
+            columns = ["id", "before", *columns]
         into = f"INSERT INTO events_event ({', '.join(columns)})"
         for start in range(0, len(rows), ROWS_PER_STATEMENT):
             part = rows[start : start + ROWS_PER_STATEMENT]
             if self._postgresql:
                 # 100 rows: 1.5 ms; COPY takes 1. But a process that falls asleep within a COPY keeps its locks until it
                 # wakes: PostgreSQL waits for the rest of a statement's data without any of its timeouts.
-                types = "session_id uuid, seq bigint, stream_id uuid, type text, data text, created_at float8"
+                types = "session_id uuid, seq bigint, stream_id uuid, type text, created_at float8, data text"
                 run(f"{into} SELECT * FROM json_to_recordset(%s::json) AS v ({types})", [records(columns, part)])  # noqa: S608
             else:
                 marks, parameters = values(part)

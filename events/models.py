@@ -1,4 +1,8 @@
-"""The event log's two tables. Written and read in raw SQL by `event_log.py`; these models make the schema."""
+"""The event log's two tables. Written and read in raw SQL by `event_log.py`; these models make the schema.
+
+On SQLite they have columns more, and no key by session and `seq` (`chain.py`, migration 0002): whatever changes these
+tables there must keep the chain, and look for a session's events along it.
+"""
 
 from django.db import models
 
