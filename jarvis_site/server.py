@@ -154,13 +154,14 @@ class Server(DaphneServer):
             protocol.handle_reply(message)
             return
         connection = protocol.channel
-        protocol.write_body(message.get("body", b""))
+        last = not message.get("more_body", False)
+        protocol.write_body(message.get("body", b""), last=last)
         if connection.full is not None:
             await connection.full.wait()
         elif connection.burst > BURST:
             connection.burst = 0
             await asyncio.sleep(0)
-        if not message.get("more_body", False) and not protocol.is_over:
+        if last and not protocol.is_over:
             protocol.finish()
 
     def application_checker(self) -> None:
