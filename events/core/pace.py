@@ -15,6 +15,9 @@ _QUIET_SECONDS = 2.0
 # by less than a third: each change of ticks is work too.
 _CALM_SECONDS, _LEAST_STEP = 0.6, 1.5
 _ROOM_SHARE = 0.85  # of a core
+# Many that begin to speak in one moment are known to be too many before the loop is late. What a batch costs is learnt
+# where batches are most of what there is to do; it may get dearer slowly only: there are other things to do at times.
+_BATCH_SECONDS, _DEARER, _BUSY_SHARE = 70e-6, 1.05, 0.25
 
 # A tick is a little less than a third of the usual interval: after three a commit has its time too before it is over.
 # Not much less: 14 batches of a stream may take 41 ticks, and must take a second.
@@ -35,6 +38,8 @@ class Pace:
     """
 
     __slots__ = (
+        "_batch_seconds",
+        "_batches_before",
         "_calm_since",
         "_changed_at",
         "_is_spread",
@@ -46,6 +51,7 @@ class Pace:
         "_stages",
         "_usual_seconds",
         "_worst_seconds",
+        "batches",
         "changes",
         "streams",
         "tick_seconds",
@@ -55,8 +61,11 @@ class Pace:
     def __init__(self, interval_seconds: float, longest_seconds: float) -> None:
         self.tick_seconds = interval_seconds * TICK_SHARE
         self.ticks = USUAL_TICKS
-        self.streams = 0
+        self.streams = 0  # that speak
+        self.batches = 0  # that have left, ever: counted by who sends them
         self.changes = 0  # of the interval and the ticks of streams, ever
+        self._batches_before = 0
+        self._batch_seconds = _BATCH_SECONDS
         self._number = 0
         self._usual_seconds = interval_seconds
         stretch = max(1.0, longest_seconds / interval_seconds) if interval_seconds else 1.0
@@ -76,7 +85,7 @@ class Pace:
         return self._usual_seconds * self.ticks / USUAL_TICKS
 
     def join(self) -> int:
-        """One stream more, until `leave`: its number."""
+        """One more stream speaks, until `leave`: its number."""
         self._number += 1
         self._count(1)
         return self._number
@@ -113,6 +122,7 @@ class Pace:
         since_seconds = now - self._judged_at
         share = (spent_seconds - self._spent_seconds) / since_seconds
         late = self._worst_seconds > LATE_SECONDS
+        self._learn(share * since_seconds, share)
         self._worst_seconds, self._judged_at, self._spent_seconds = 0.0, now, spent_seconds
         if since_seconds > _QUIET_SECONDS:  # what is known is of another time
             self.ticks, self._late_windows, self._calm_since = USUAL_TICKS, int(late), now
@@ -121,10 +131,15 @@ class Pace:
         if self._is_spread != (now - self._spread_at < _SPREAD_SECONDS):
             self._is_spread = not self._is_spread
             self.changes += 1
+        needed = self._needed()
+        if needed > self.ticks:
+            self.ticks = needed
+            self._changed(now)
+            return
         if now - self._changed_at < _SETTLING_SECONDS:
             return
         self._late_windows = self._late_windows + 1 if late else 0
-        shorter = max([USUAL_TICKS, *(ticks for ticks in self._stages if ticks * _LEAST_STEP <= self.ticks)])
+        shorter = max([needed, *(ticks for ticks in self._stages if ticks * _LEAST_STEP <= self.ticks)])
         if late or share * (1 + self.ticks / shorter) / 2 > _ROOM_SHARE:
             self._calm_since = now
         if self._late_windows >= _LATE_WINDOWS or (late and share > _FULL_SHARE):
@@ -134,9 +149,22 @@ class Pace:
             elif longer := [ticks for ticks in self._stages if ticks > self.ticks]:
                 self.ticks = longer[0]
                 self._changed(now)
-        elif self.ticks > USUAL_TICKS and now - self._calm_since >= _CALM_SECONDS:
+        elif self.ticks > shorter and now - self._calm_since >= _CALM_SECONDS:
             self.ticks = shorter
             self._changed(now)
+
+    def _learn(self, spent_seconds: float, share: float) -> None:
+        batches, self._batches_before = self.batches - self._batches_before, self.batches
+        if batches and share > _BUSY_SHARE:
+            self._batch_seconds = min(spent_seconds / batches, _DEARER * self._batch_seconds)
+
+    def _needed(self) -> int:
+        """The least ticks at which the batches of all streams leave room, if each has something for every one."""
+        seconds = self.streams * self._batch_seconds / _ROOM_SHARE  # between two batches of a stream
+        if not self._usual_seconds:
+            return USUAL_TICKS
+        enough: list[int] = [ticks for ticks in self._stages if seconds <= self._usual_seconds * ticks / USUAL_TICKS]
+        return enough[0] if enough else self._stages[-1]
 
     def _changed(self, now: float) -> None:
         self.changes += 1

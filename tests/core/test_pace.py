@@ -137,3 +137,29 @@ def test_a_pause_in_which_no_time_was_left_does_not_keep_a_loop_with_room_from_g
     loop.run(0.2, late_seconds=0.1, share=1.0)
     assert loop.pace.ticks == 2 * USUAL_TICKS
     assert loop.run(2, late_seconds=0.0, share=0.5)[-1] == USUAL_SECONDS
+
+
+def test_many_that_begin_in_one_moment_are_known_to_be_too_many_before_the_loop_is_late() -> None:
+    for streams, interval_seconds in ((700, USUAL_SECONDS), (1_200, 2 * USUAL_SECONDS), (2_000, LONGEST_SECONDS)):
+        loop = Loop()
+        loop.run(1, late_seconds=0.0)
+        loop.pace.streams = streams
+        assert loop.run(0.11, late_seconds=0.0)[-1] == interval_seconds
+        assert set(loop.run(5, late_seconds=0.0, share=0.1)) == {interval_seconds}
+        loop.pace.streams = 10
+        assert loop.run(5, late_seconds=0.0, share=0.1)[-1] == USUAL_SECONDS
+
+
+def test_what_a_batch_costs_is_learnt_while_there_is_much_to_do() -> None:
+    for cost_seconds, interval_seconds in (
+        (40e-6, USUAL_SECONDS),
+        (70e-6, 2 * USUAL_SECONDS),
+        (140e-6, LONGEST_SECONDS),
+    ):
+        loop, found = Loop(), list[float]()
+        loop.pace.streams = 1_000
+        for _ in range(3_000):
+            batches = round(0.01 * loop.pace.streams / loop.pace.interval_seconds)
+            loop.pace.batches += batches
+            found += loop.run(0.01, late_seconds=0.0, share=min(1.0, batches * cost_seconds / 0.01))
+        assert found[-1] == interval_seconds
