@@ -17,7 +17,7 @@ from chat.accepting import make_way, next_turn, store
 from chat.announcing import announce, announce_late, announce_waiting, roll_back, unfinished
 from chat.exceptions import NotFound
 from chat.idempotency import claim, claimed
-from chat.models import ChatSession, Message, Stream
+from chat.models import ChatSession, Stream
 from chat.prompt import PromptRequest
 from chat.rows import read, update
 from chat.stream_state import ENDED, NEXT, UNFINISHED, EndReason, StreamState, end_state
@@ -175,8 +175,10 @@ def end(
         log.close_turn(stream.session_id, stream.turn)
     texts = log.data_of(stream.session_id, stream.id, wire.TOKEN, "text")
     if stream.message_id is not None:
-        answer = Message(id=stream.message_id, text="".join(texts), state=state, reason=outcome.reason)
-        update(answer, "text", "state", "reason")
+        run(
+            "UPDATE chat_message SET text = %s, state = %s, reason = %s WHERE id = %s",
+            ["".join(texts), state.value, outcome.reason.value, key_of(stream.message_id)],
+        )
     if force:
         stream.batches, stream.text_bytes = len(texts), sum(len(text.encode()) for text in texts)
     update(stream, *_ENDING)

@@ -45,7 +45,8 @@ def id_of(key: UUID | str) -> UUID:
 def _answered(statement: str, parameters: Sequence[Any], answer: Callable[[Any], Any]) -> Any:
     here: Any = connections[DEFAULT_DB_ALIAS]  # Django's `connection` looks for it again with each attribute
     here.close_if_health_check_failed()
-    here.ensure_connection()
+    if here.connection is None:  # else it would only look, with each statement, whether a loop runs in this thread
+        here.ensure_connection()
     here.validate_no_broken_transaction()
     with here.wrap_database_errors:
         if not on_postgresql():

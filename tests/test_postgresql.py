@@ -16,7 +16,10 @@ pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]
 
 # Those in which the database has a say.
 TESTS = {
-    "events": ["test_event_log", "test_bus", "test_viewer", "test_consumers", "test_retention", "test_hub"],
+    "events": [
+        *("test_event_log", "test_bus", "test_viewer", "test_consumers", "test_retention", "test_hub"),
+        "test_statements",
+    ],
     "chat": [
         *("test_turns", "test_registry", "test_policies", "test_snapshot", "test_leases", "test_callers"),
         *("test_deletion", "test_upkeep", "test_ending", "test_reading", "test_outside_the_server", "test_rows"),

@@ -86,6 +86,15 @@ async def test_after_its_end_a_stream_is_refused(talk: Conversation) -> None:
     assert await say(accepted, "too late") is None
 
 
+async def test_who_was_ended_by_another_is_refused_and_its_message_says_why(talk: Conversation) -> None:
+    accepted = await accept(talk)
+    await speak(accepted, "seen")
+    assert await end(accepted, Outcome(EndReason.WORKER_LOST), force=True)
+    assert await say(accepted, "too late") is None
+    [answer] = [message for message in await talk.messages() if message.role == "assistant"]
+    assert (answer.state, answer.reason, answer.text) == ("failed", "worker_lost", "seen")
+
+
 async def test_a_turn_begins_when_all_before_it_have_ended(talk: Conversation) -> None:
     first = await accept(talk)
     second = await accept(talk)
