@@ -161,6 +161,7 @@ class RunningStream:
             each.let_go()
         logger.info("first_event", trace=self._trace, session=str(self.session_id), status="thinking")
         assert stream.message_id is not None
+        self._speaking = wire.status(stream, StreamState.STREAMING)  # now: many may begin to speak in one moment
         publisher = BatchingPublisher(
             self._bus.log,
             stream.session_id,
@@ -210,7 +211,7 @@ class RunningStream:
         self._speaks = True
         seconds = self._seconds()
         metrics.first_token_seconds.observe(seconds)
-        return turns.first_token(self.stream, seconds)
+        return turns.first_token(self.stream, self._speaking, seconds)
 
     def _in_trouble(self, error: StorageUnavailable | None) -> None:
         """The log refused the turn (`error` None): another process has ended this stream. Or it cannot be written."""

@@ -125,9 +125,9 @@ def begin(log: LogTransaction, stream_id: UUID, *, force: bool) -> Begun | None:
     return begun
 
 
-def first_token(stream: Stream, seconds: float) -> First:
-    """What is stored with the first batch: the state, the time, and the status that goes before the text."""
-    return First([wire.status(stream, StreamState.STREAMING)], Along(_speak, (stream.id, seconds)))
+def first_token(stream: Stream, speaking: Entry, seconds: float) -> First:
+    """What is stored with the first batch: the state, the time, and before the text the status, `speaking`."""
+    return First([speaking], Along(_speak, (stream.id, seconds)))
 
 
 def _speak(log: LogTransaction, begun: Sequence[tuple[UUID, float]]) -> None:

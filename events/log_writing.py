@@ -141,13 +141,13 @@ def _do(jobs: Sequence[Job], *, apart: bool) -> Committed:
     """Appends in as few statements as possible: gathered until a session comes again, or a unit of work."""
     log = LogTransaction()
     gathered: list[Job] = []
-    sessions: set[UUID] = set()
+    sessions: set[int] = set()  # not the ids themselves: their hash is made in Python
     for job in jobs:
-        if job.append is None or job.append.session_id in sessions:
+        if job.append is None or job.append.session_id.int in sessions:
             _append(log, gathered)
             gathered, sessions = [], set()
         if job.append is not None:
-            sessions.add(job.append.session_id)
+            sessions.add(job.append.session_id.int)
             gathered.append(job)
         else:
             _work(log, job, apart=apart)

@@ -68,8 +68,8 @@ class BatchingPublisher:
         self._loop = asyncio.get_running_loop()
         self._timers, self._pace = timers, timers.pace
         self._batcher = Batcher(self._pace.interval_seconds, conf.flush_bytes, self._pace.tick_seconds)
-        self._number: int | None = None  # of those that speak
-        self._kept = -1
+        self._number = self._pace.join()
+        self._keep_pace()
         self._max_pending_bytes = conf.max_pending_bytes
         self._others: list[Entry] = []
         self._published = self._others_sent = 0
@@ -153,8 +153,7 @@ class BatchingPublisher:
             if self._at < inf:
                 self._logger.debug("flush_cancelled")
             self._at = inf
-            if self._number is not None:
-                self._pace.leave()
+            self._pace.leave()
         self._look(self._loop.time())
 
     def _take_left(self) -> Batch | None:
@@ -200,10 +199,6 @@ class BatchingPublisher:
 
     def _keep_pace(self) -> None:
         pace = self._pace
-        if self._number is None:
-            if self._closing or not self._batcher.pending_tokens:
-                return
-            self._number = pace.join()
         self._kept = pace.changes
         self._batcher.keep(pace.interval_seconds, pace.ticks, pace.slot(self._number))
 

@@ -47,10 +47,14 @@ class Rest:
         self._read = read
 
     def end(self) -> None:
-        """For the provider: the end of the answer has come, which waits for no batch. No rest after it."""
+        """For the provider: the end of the answer has come, which waits for no batch. No rest after it.
+
+        In a loop that has much to do it does wait, so that the last text needs no batch of its own.
+        """
         self._over = True
-        self._cut_short = self._sleeper is not None
-        self._wake()
+        if not self._timers.pace.is_stretched:
+            self._cut_short = self._sleeper is not None
+            self._wake()
 
     @property
     def allowed(self) -> bool:

@@ -15,8 +15,8 @@ _QUIET_SECONDS = 2.0
 # by less than a third: each change of ticks is work too.
 _CALM_SECONDS, _LEAST_STEP = 0.6, 1.5
 _ROOM_SHARE = 0.85  # of a core
-# Many that begin to speak in one moment are known to be too many before the loop is late. What a batch costs is learnt
-# where batches are most of what there is to do; it may get dearer slowly only: there are other things to do at times.
+# That there are too many streams for the usual interval is known before they speak, and the loop is late. What a batch
+# costs is learnt while there is much to do, and gets dearer slowly only: there are other things to do at times.
 _BATCH_SECONDS, _DEARER, _BUSY_SHARE = 70e-6, 1.05, 0.25
 
 # A tick is a little less than a third of the usual interval: after three a commit has its time too before it is over.
@@ -61,7 +61,7 @@ class Pace:
     def __init__(self, interval_seconds: float, longest_seconds: float) -> None:
         self.tick_seconds = interval_seconds * TICK_SHARE
         self.ticks = USUAL_TICKS
-        self.streams = 0  # that speak
+        self.streams = 0
         self.batches = 0  # that have left, ever: counted by who sends them
         self.changes = 0  # of the interval and the ticks of streams, ever
         self._batches_before = 0
@@ -84,8 +84,12 @@ class Pace:
         """How long a batch may wait."""
         return self._usual_seconds * self.ticks / USUAL_TICKS
 
+    @property
+    def is_stretched(self) -> bool:
+        return self.ticks > USUAL_TICKS
+
     def join(self) -> int:
-        """One more stream speaks, until `leave`: its number."""
+        """One stream more, until `leave`: its number."""
         self._number += 1
         self._count(1)
         return self._number

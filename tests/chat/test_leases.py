@@ -14,7 +14,7 @@ from pytest_django.fixtures import Settings
 from chat import leases, registry, turns, wire
 from chat.models import Lease, Stream
 from chat.stream_log import log_end
-from chat.stream_state import EndReason
+from chat.stream_state import EndReason, StreamState
 from chat.threads import in_thread
 from chat.turns import Accepted, Outcome
 from events import bus
@@ -49,7 +49,7 @@ async def say(accepted: Accepted, text: str) -> int | None:
     stream = accepted.stream
     assert stream.message_id is not None
     encode = wire.token_encoder(stream.id, stream.message_id)
-    first = turns.first_token(stream, 0.1)
+    first = turns.first_token(stream, wire.status(stream, StreamState.STREAMING), 0.1)
     entries = [*first.entries, Entry(wire.TOKEN, encode(text), stream.id)]
     return await handed_in(bus.current().log, stream.session_id, entries, stream.turn, along=first.along)
 

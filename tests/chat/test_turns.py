@@ -9,7 +9,7 @@ import pytest
 from chat import turns, wire
 from chat.exceptions import NotFound
 from chat.models import ChatSession, Message, Stream
-from chat.stream_state import EndReason
+from chat.stream_state import EndReason, StreamState
 from chat.threads import in_thread
 from chat.turns import Accepted, Begun, Outcome, TurnLost
 from events import bus
@@ -46,7 +46,7 @@ async def say(accepted: Accepted, text: str) -> int | None:
 async def speak(accepted: Accepted, *texts: str) -> int | None:
     """The first words of a stream."""
     stream = accepted.stream
-    first = turns.first_token(stream, 0.1)
+    first = turns.first_token(stream, wire.status(stream, StreamState.STREAMING), 0.1)
     entries = [*first.entries, *(token(accepted, text) for text in texts)]
     return await handed_in(bus.current().log, stream.session_id, entries, stream.turn, along=first.along)
 

@@ -245,6 +245,20 @@ async def test_the_end_of_the_answer_ends_the_rest_for_good(log: ScriptedLog) ->
     assert types(log)[-1] == "end"
 
 
+async def test_in_a_loop_with_much_to_do_the_last_text_has_no_batch_of_its_own(log: ScriptedLog) -> None:
+    stream = Stream(log)
+    rest = await resting(stream)
+    due = stream.publisher.rest.ends_at
+    stream.publisher.rest.reads(lambda: ["last"])
+    slow_down(stream.pace)
+    stream.publisher.rest.end()
+    await rest
+    assert asyncio.get_running_loop().time() == pytest.approx(due)
+    await asyncio.sleep(0)
+    assert log.text.endswith("waits last")
+    assert not stream.publisher.rest.allowed
+
+
 async def test_a_rest_that_is_cancelled_leaves_what_waits_its_time(log: ScriptedLog) -> None:
     stream = Stream(log)
     rest = await resting(stream)
