@@ -19,11 +19,11 @@ Move = tuple[str, int | None, int]  # a session (hex), the turn that its log mus
 
 
 class Head(NamedTuple):
-    """Where a log has come to. SQLite: of its new events, the first one's row, and the row of the event before that."""
+    """Where a log has come to. SQLite: the row of the first of its new events, and of the one before (0: none)."""
 
     seq: int
     row: int = 0
-    before: int | None = None
+    before: int = 0
 
 
 def chain(key: str, after: int = 0) -> tuple[str, list[Any]]:
@@ -53,16 +53,23 @@ def advance(moves: Sequence[Move]) -> Iterable[tuple[str, Head]]:
         parameters,
     )
     last_row, fitting = json.loads(found[0][0])
-    links = {key: (seq, before) for key, seq, before in fitting}
+    links = {key: (seq, before or 0) for key, seq, before in fitting}
     heads: dict[str, Head] = {}
+    grown: list[tuple[Any, ...]] = []
+    begun: list[tuple[Any, ...]] = []
     for key, _, count in moves:
-        if key in links and count:
-            seq, before = links[key]
-            heads[key] = Head(seq + count, last_row + 1, before)
+        if key not in links:
+            continue
+        seq, before = links[key]
+        heads[key] = Head(seq + count, last_row + 1, before)
+        if count and not before:
+            begun.append((key, last_row + 1))
+        if count:
             last_row += count
-    if heads:
-        _set("seq, last_row", [(key, head.seq, head.row + head.seq - links[key][0] - 1) for key, head in heads.items()])
-    if begun := [(key, head.row) for key, head in heads.items() if head.before is None]:
+            grown.append((key, seq + count, last_row))
+    if grown:
+        _set("seq, last_row", grown)
+    if begun:
         _set("first_row", begun)
     return heads.items()
 

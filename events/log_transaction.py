@@ -47,27 +47,11 @@ class LogTransaction:
         return self.append_all([Append(session_id, entries, turn)])[0]
 
     def append_all(self, appends: Sequence[Append]) -> list[int | None]:
-        """As `append`, for several sessions at once, each at most once, in two statements."""
-        keys = [append.session_id.hex for append in appends]
-        moves = [(key, append.turn, len(append.entries)) for key, append in zip(keys, appends, strict=True)]
-        heads: dict[str, Head] = {}
-        for start in range(0, len(moves), _SESSIONS_PER_STATEMENT):
-            heads.update(self._advance(moves[start : start + _SESSIONS_PER_STATEMENT]))
-        rows: list[tuple[Any, ...]] = []
-        found = [heads.get(key) for key in keys]
-        for append, key, head in zip(appends, keys, found, strict=True):
-            if head is None:
-                continue
-            row, before = head.row, head.before
-            for seq, entry in enumerate(append.entries, head.seq - len(append.entries) + 1):
-                stream_hex = None if entry.stream_id is None else entry.stream_id.hex
-                columns = (key, seq, stream_hex, entry.type, self._now, entry.data)
-                rows.append(columns if self._postgresql else (row, before, *columns))
-                self.committed.append((append.session_id, Event(seq, entry.type, entry.data, stream_hex)))
-                row, before = row + 1, row
-        if rows:
-            self._insert(rows)
-        return [None if head is None else head.seq for head in found]
+        """As `append`, for several sessions at once, each at most once, in few statements."""
+        lasts: list[int | None] = []
+        for start in range(0, len(appends), _SESSIONS_PER_STATEMENT):
+            lasts += self._append_part(appends[start : start + _SESSIONS_PER_STATEMENT])
+        return lasts
 
     def open_turn(self, session_id: UUID, turn: int) -> bool:
         """From now on the session's log takes events of this turn only. False: a higher turn holds it already."""
@@ -106,6 +90,27 @@ class LogTransaction:
         query = f"FROM {of_session} stream_id = %s AND type = %s"
         stored = all_rows(f"e.seq, {column}", query, [*parameters, stream_id.hex, type], first=first)
         return [data for _, data in sorted(stored, key=itemgetter(0))]
+
+    def _append_part(self, appends: Sequence[Append]) -> list[int | None]:
+        keys = [append.session_id.hex for append in appends]
+        heads = dict(
+            self._advance([(key, append.turn, len(append.entries)) for key, append in zip(keys, appends, strict=True)])
+        )
+        rows: list[tuple[Any, ...]] = []
+        found = [heads.get(key) for key in keys]
+        for append, key, head in zip(appends, keys, found, strict=True):
+            if head is None:
+                continue
+            row, before = head.row, head.before
+            for seq, entry in enumerate(append.entries, head.seq - len(append.entries) + 1):
+                stream_hex = None if entry.stream_id is None else entry.stream_id.hex
+                columns = (key, seq, stream_hex, entry.type, self._now, entry.data)
+                rows.append(columns if self._postgresql else (row, before, *columns))
+                self.committed.append((append.session_id, Event(seq, entry.type, entry.data, stream_hex)))
+                row, before = row + 1, row
+        if rows:
+            self._insert(rows)
+        return [None if head is None else head.seq for head in found]
 
     def _advance(self, moves: Sequence[Move]) -> Iterable[tuple[str, Head]]:
         """Moves the heads whose turn fits; gives those sessions' keys and new heads. In order of id: no deadlocks."""

@@ -222,10 +222,10 @@ class BatchingPublisher:
         told = batch is not None and not self._last_line  # the last one has a line of its own
         if batch is not None and told:
             self._logger.debug("flush_start", size=batch.size_bytes)
-        entries = others if batch is None else [*self._text_entries(batch), *others]
         along = None if batch is None or self._first is None else self._first.along
         self._flight = _Flight(batch, len(others), told)
         try:
+            entries = others if batch is None else [*self._text_entries(batch), *others]
             self._log.hand_in(Append(self._session_id, entries, self._turn), self._land, self._doubt, along)
         except Exception as error:
             self._loop.call_soon(self._land, None, error)

@@ -5,7 +5,11 @@ import os
 from collections.abc import Callable
 from time import process_time, thread_time
 
+import structlog
+
 from events.core.pace import Pace
+
+logger = structlog.get_logger(__name__)
 
 EARLY_SECONDS = 1e-3  # a timer of uvloop's may come early by half of it: who asks the clock then would wait for ever
 
@@ -31,7 +35,7 @@ class Timers:
         return len(self._due)
 
     def call_at(self, at: float, callback: Callable[[float], None]) -> None:
-        """Calls it then, with that time; it must not raise. Nobody takes it back."""
+        """Calls it then, with that time. Nobody takes it back."""
         callbacks = self._due.get(at)
         if callbacks is None:
             callbacks = self._due[at] = []
@@ -44,4 +48,7 @@ class Timers:
         if not self.pace.is_judged(now):
             self.pace.judge(now, _spent_seconds())
         for callback in self._due.pop(at):
-            callback(at)
+            try:
+                callback(at)
+            except Exception:  # it is one's own misfortune, not that of the others
+                logger.exception("timer_failed")

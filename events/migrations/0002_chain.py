@@ -1,4 +1,7 @@
-"""SQLite holds the events as a chain (`events/chain.py`); PostgreSQL as they were."""
+"""SQLite holds the events as a chain (`events/chain.py`); PostgreSQL as they were.
+
+A process of an older version that still runs cannot write to the chain, and is told so: `before` has no default.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -8,11 +11,11 @@ from django.db import migrations
 _CHAIN = [
     """
     CREATE TABLE events_chained (
-        id integer NOT NULL PRIMARY KEY, before bigint NULL, session_id char(32) NOT NULL, seq bigint NOT NULL,
+        id integer NOT NULL PRIMARY KEY, before bigint NOT NULL, session_id char(32) NOT NULL, seq bigint NOT NULL,
         stream_id char(32) NULL, type varchar(64) NOT NULL, created_at real NOT NULL, data text NOT NULL)
     """,
     """
-    INSERT INTO events_chained SELECT id, LAG(id) OVER (PARTITION BY session_id ORDER BY seq), session_id, seq,
+    INSERT INTO events_chained SELECT id, LAG(id, 1, 0) OVER (PARTITION BY session_id ORDER BY seq), session_id, seq,
         stream_id, type, created_at, data
         FROM (SELECT ROW_NUMBER() OVER (ORDER BY created_at, session_id, seq) AS id, * FROM events_event) ORDER BY id
     """,

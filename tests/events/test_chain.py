@@ -11,9 +11,9 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
-from django.db import connection
+from django.db import IntegrityError, connection
 
-from events import chain, retention
+from events import chain, log_transaction, retention
 from events.log_reading import read_page
 from events.log_transaction import Append, Entry, LogTransaction
 from events.models import StoredEvent
@@ -79,6 +79,29 @@ def test_a_row_that_another_session_has_got_since_is_not_taken_for_ones_own(db: 
         cursor.execute("UPDATE events_event SET id = 2 WHERE session_id = %s AND seq = 2", [other.hex])
     assert [json.loads(event.data) for event in read_page(mine, 2).events] == ["3"]
     assert read_page(mine, 0).lost
+
+
+def test_an_append_of_nothing_changes_nothing(db: None) -> None:
+    mine, log = uuid4(), LogTransaction()
+    assert log.append(mine) == 0
+    assert log.append(mine, entry("1")) == 1
+    assert log.append(mine) == 1
+    assert log.append(mine, entry("2")) == 2
+    assert texts_after(mine, 0) == ["1", "2"]
+
+
+def test_more_sessions_than_a_statement_takes_have_each_a_log(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_transaction, "_SESSIONS_PER_STATEMENT", 3)
+    sessions = [uuid4() for _ in range(10)]
+    for turn in range(2):
+        lasts = LogTransaction().append_all([Append(each, [entry(f"{turn} {each}")]) for each in sessions])
+        assert lasts == [turn + 1] * 10
+    assert all(texts_after(each, 0) == [f"0 {each}", f"1 {each}"] for each in sessions)
+
+
+def test_who_does_not_know_of_the_chain_cannot_write(db: None, sqlite_only: None) -> None:
+    with pytest.raises(IntegrityError):
+        StoredEvent.objects.create(session_id=uuid4(), seq=1, type="text", data="{}", created_at=0)
 
 
 def test_nothing_of_a_log_is_looked_for_in_the_whole_table(db: None, sqlite_only: None) -> None:

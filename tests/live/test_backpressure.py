@@ -24,9 +24,9 @@ def strict() -> Iterator[Site]:
         yield site
 
 
-def request(client: Client, session: str, prompt: str, version: str) -> bytes:
+def request(client: Client, session: str, prompt: str, version: str, **options: str) -> bytes:
     """What `Client.ask` sends."""
-    body = json.dumps({"prompt": prompt})
+    body = json.dumps({"prompt": prompt, **options})
     headers = {
         "Host": "localhost",
         "Accept": "text/event-stream",
@@ -60,10 +60,15 @@ def read_to_end(server: Server, request: bytes) -> bytes:
 
 
 async def test_who_asks_for_much_and_does_not_read_is_cut_and_has_cost_little(strict: Site) -> None:
-    """The response has no limit of its own, as it cannot be resumed."""
+    """The response has no limit of its own, as it cannot be resumed.
+
+    The stream goes on after the cut: its end would take the whole answer into memory, at just that moment or not.
+    """
     async with strict.client() as client:
-        asking = request(client, await client.new_session(), MUCH, "1.1")
+        session = await client.new_session()
+        asking = request(client, session, MUCH, "1.1", on_disconnect="continue")
         grown = await asyncio.to_thread(most_memory_until_cut, strict.server, asking)
+        await client.stop(session)
         assert grown < 16 * MEBIBYTE
 
 
