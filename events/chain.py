@@ -97,6 +97,8 @@ def shorten(key: str, before: int, most: int) -> int:
     rows = all_rows("seq, id", "FROM chain WHERE seq <= %s", [*parameters, end], first=links)
     gone = [row for seq, row in rows if seq < end]
     kept = [row for seq, row in rows if seq == end]
+    if not gone:
+        return 0
     run("DELETE FROM events_event WHERE id IN (SELECT value FROM json_each(%s))", [json.dumps(gone)])
     if kept:
         run("UPDATE events_head SET first_row = %s WHERE session_id = %s", [kept[0], key])

@@ -42,9 +42,10 @@ class Rest:
     def reads(self, read: Callable[[], Sequence[str]]) -> None:
         """For the provider: `read` gives the tokens that have come, without waiting.
 
-        None if none has, or if something else is next: then the reader's task is woken, and sees for itself.
+        None if none has, or if something else is next: then the reader's task is woken, and sees for itself. What it
+        raises the reader is told.
         """
-        self._read = read
+        self._read, self._over = read, False
 
     def end(self) -> None:
         """For the provider: the end of the answer has come, which waits for no batch. No rest after it.
@@ -124,8 +125,9 @@ class Rest:
     def _next_batch(self, now: float) -> None:
         try:
             texts = self._read() if self._read is not None else ()
-        except Exception:
-            texts = ()  # the reader meets it itself
+        except Exception as error:
+            self._wake(error)
+            return
         if texts:
             self._add(texts, self._since, now)
         if not (texts and self.allowed and self._rests_on(now)):
@@ -134,9 +136,13 @@ class Rest:
     def _look_again(self) -> None:
         self._look(self._loop.time())
 
-    def _wake(self) -> None:
-        if self._sleeper is not None and not self._sleeper.done():
+    def _wake(self, error: Exception | None = None) -> None:
+        if self._sleeper is None or self._sleeper.done():
+            return
+        if error is None:
             self._sleeper.set_result(None)
+        else:
+            self._sleeper.set_exception(error)
 
 
 def _nothing(*_: object) -> None:

@@ -74,8 +74,9 @@ def delete_before(log: LogTransaction, session_id: UUID, seq: int) -> int:
 
 
 def delete_head(log: LogTransaction, session_id: UUID) -> None:
-    """The last of a log whose session exists no more."""
-    run("DELETE FROM events_head WHERE session_id = %s", [key_of(session_id)])
+    """The last of a log whose session exists no more; on SQLite not before its events, which nothing else leads to."""
+    and_empty = "" if on_postgresql() else " AND last_row IS NULL"
+    run(f"DELETE FROM events_head WHERE session_id = %s{and_empty}", [key_of(session_id)])  # noqa: S608
 
 
 def _first_of(log: StoredLog, unfinished: Collection[UUID], since: float | None) -> int:

@@ -64,8 +64,8 @@ class Rest(Protocol):
     def reads(self, read: Callable[[], Sequence[str]]) -> None:
         """`read` gives, without waiting, the tokens that have come since the last yield or read.
 
-        None if none has, or if it is for the generator to go on: at the end, and if something went wrong. It is called
-        only while the generator stands at a yield.
+        None if none has, or if it is for the generator to go on: at the end, and if something went wrong. What it
+        raises ends the answer. It is called only while the generator stands at a yield.
         """
         ...
 

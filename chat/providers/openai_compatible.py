@@ -89,19 +89,22 @@ class OpenAICompatibleProvider:
             reader = AnswerReader(endpoint.key)
             body, connection = response.content, QuietConnection(response)
 
-            def read(chunk: bytes | None = None) -> list[str]:
-                if reader.ended:
-                    return []
-                tokens = reader.feed(connection.take() if chunk is None else chunk)
+            def tokens_of(chunk: bytes) -> list[str]:
+                tokens = reader.feed(chunk)
                 if reader.ended:
                     rest.end()
                 return tokens
+
+            def read() -> list[str]:
+                with suppress(aiohttp.ClientError, OSError):  # it stays, and is met below
+                    return [] if reader.ended else tokens_of(connection.take())
+                return []
 
             body.on_eof(rest.end)
             rest.reads(read)
             try:
                 while not reader.ended and (chunk := connection.read() or await body.readany()):
-                    if tokens := read(chunk):
+                    if tokens := tokens_of(chunk):
                         connection.hush()
                         yield tokens
                 if reader.finished and not reader.complete:

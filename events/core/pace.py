@@ -15,9 +15,10 @@ _QUIET_SECONDS = 2.0
 # by less than a third: each change of ticks is work too.
 _CALM_SECONDS, _LEAST_STEP = 0.6, 1.5
 _ROOM_SHARE = 0.85  # of a core
-# That there are too many streams for the usual interval is known before they speak, and the loop is late. What a batch
-# costs is learnt while there is much to do, and gets dearer slowly only: there are other things to do at times.
-_BATCH_SECONDS, _DEARER, _BUSY_SHARE = 70e-6, 1.05, 0.25
+# Many that have just come are known to be too many for the usual interval before they speak, and the loop is late. What
+# a batch costs is learnt; other work makes it seem dearer, so that counts only while there is much to do, and so far.
+_BATCH_SECONDS, _DEAREST, _DEARER, _BUSY_SHARE = 70e-6, 3, 1.05, 0.25
+_COMING_SECONDS = 2.0
 
 # A tick is a little less than a third of the usual interval: after three a commit has its time too before it is over.
 # Not much less: 14 batches of a stream may take 41 ticks, and must take a second.
@@ -42,6 +43,7 @@ class Pace:
         "_batches_before",
         "_calm_since",
         "_changed_at",
+        "_grown_at",
         "_is_spread",
         "_judged_at",
         "_late_windows",
@@ -49,6 +51,7 @@ class Pace:
         "_spent_seconds",
         "_spread_at",
         "_stages",
+        "_streams_before",
         "_usual_seconds",
         "_worst_seconds",
         "batches",
@@ -64,7 +67,7 @@ class Pace:
         self.streams = 0
         self.batches = 0  # that have left, ever: counted by who sends them
         self.changes = 0  # of the interval and the ticks of streams, ever
-        self._batches_before = 0
+        self._batches_before = self._streams_before = 0
         self._batch_seconds = _BATCH_SECONDS
         self._number = 0
         self._usual_seconds = interval_seconds
@@ -76,7 +79,7 @@ class Pace:
         self._late_windows = 0
         self._worst_seconds = 0.0
         self._spent_seconds = 0.0
-        self._judged_at = self._calm_since = self._changed_at = self._spread_at = -inf
+        self._judged_at = self._calm_since = self._changed_at = self._spread_at = self._grown_at = -inf
         self._is_spread = False
 
     @property
@@ -127,15 +130,19 @@ class Pace:
         share = (spent_seconds - self._spent_seconds) / since_seconds
         late = self._worst_seconds > LATE_SECONDS
         self._learn(share * since_seconds, share)
+        if self.streams > self._streams_before:
+            self._grown_at = now
+        self._streams_before = self.streams
         self._worst_seconds, self._judged_at, self._spent_seconds = 0.0, now, spent_seconds
         if since_seconds > _QUIET_SECONDS:  # what is known is of another time
             self.ticks, self._late_windows, self._calm_since = USUAL_TICKS, int(late), now
+            self._batch_seconds = _BATCH_SECONDS
             self.changes += 1
             return
         if self._is_spread != (now - self._spread_at < _SPREAD_SECONDS):
             self._is_spread = not self._is_spread
             self.changes += 1
-        needed = self._needed()
+        needed = self._needed() if now - self._grown_at < _COMING_SECONDS else USUAL_TICKS
         if needed > self.ticks:
             self.ticks = needed
             self._changed(now)
@@ -159,8 +166,9 @@ class Pace:
 
     def _learn(self, spent_seconds: float, share: float) -> None:
         batches, self._batches_before = self.batches - self._batches_before, self.batches
-        if batches and share > _BUSY_SHARE:
-            self._batch_seconds = min(spent_seconds / batches, _DEARER * self._batch_seconds)
+        if batches:
+            most = _DEARER * self._batch_seconds if share > _BUSY_SHARE else self._batch_seconds
+            self._batch_seconds = min(spent_seconds / batches, most, _DEAREST * _BATCH_SECONDS)
 
     def _needed(self) -> int:
         """The least ticks at which the batches of all streams leave room, if each has something for every one."""

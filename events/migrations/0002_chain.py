@@ -17,7 +17,8 @@ _CHAIN = [
     """
     INSERT INTO events_chained SELECT id, LAG(id, 1, 0) OVER (PARTITION BY session_id ORDER BY seq), session_id, seq,
         stream_id, type, created_at, data
-        FROM (SELECT ROW_NUMBER() OVER (ORDER BY created_at, session_id, seq) AS id, * FROM events_event) ORDER BY id
+        FROM (SELECT ROW_NUMBER() OVER (ORDER BY created_at, session_id, seq) AS id, * FROM events_event
+              WHERE session_id IN (SELECT session_id FROM events_head)) ORDER BY id
     """,
     "CREATE INDEX events_chained_temporary ON events_chained (session_id, seq)",
     "ALTER TABLE events_head ADD COLUMN first_row bigint NULL",

@@ -139,15 +139,14 @@ def test_a_pause_in_which_no_time_was_left_does_not_keep_a_loop_with_room_from_g
     assert loop.run(2, late_seconds=0.0, share=0.5)[-1] == USUAL_SECONDS
 
 
-def test_many_that_begin_in_one_moment_are_known_to_be_too_many_before_the_loop_is_late() -> None:
+def test_many_that_come_are_known_to_be_too_many_before_the_loop_is_late() -> None:
     for streams, interval_seconds in ((700, USUAL_SECONDS), (1_200, 2 * USUAL_SECONDS), (2_000, LONGEST_SECONDS)):
         loop = Loop()
         loop.run(1, late_seconds=0.0)
         loop.pace.streams = streams
         assert loop.run(0.11, late_seconds=0.0)[-1] == interval_seconds
-        assert set(loop.run(5, late_seconds=0.0, share=0.1)) == {interval_seconds}
-        loop.pace.streams = 10
-        assert loop.run(5, late_seconds=0.0, share=0.1)[-1] == USUAL_SECONDS
+        assert set(loop.run(1.8, late_seconds=0.0, share=0.1)) == {interval_seconds}
+        assert loop.run(2, late_seconds=0.0, share=0.1)[-1] == USUAL_SECONDS  # they do not need so much
 
 
 def test_what_a_batch_costs_is_learnt_while_there_is_much_to_do() -> None:
@@ -158,8 +157,24 @@ def test_what_a_batch_costs_is_learnt_while_there_is_much_to_do() -> None:
     ):
         loop, found = Loop(), list[float]()
         loop.pace.streams = 1_000
-        for _ in range(3_000):
-            batches = round(0.01 * loop.pace.streams / loop.pace.interval_seconds)
+        for step in range(3_000):
+            loop.pace.streams = 1_000 + step // 10 % 2  # some come, some go
+            batches = round(0.01 * 1_000 / loop.pace.interval_seconds)
             loop.pace.batches += batches
             found += loop.run(0.01, late_seconds=0.0, share=min(1.0, batches * cost_seconds / 0.01))
         assert found[-1] == interval_seconds
+
+
+def test_other_work_makes_batches_not_dear_for_good() -> None:
+    loop = Loop()
+    for streams in range(1, 301):
+        loop.pace.streams, loop.pace.batches = streams, loop.pace.batches + 1
+        assert set(loop.run(0.1, late_seconds=0.0, share=0.8)) == {USUAL_SECONDS}
+    loop.pace.streams = 500
+    assert loop.run(0.2, late_seconds=0.0, share=0.8)[-1] > USUAL_SECONDS
+    assert loop.run(4, late_seconds=0.0, share=0.1)[-1] == USUAL_SECONDS
+    for _ in range(10):
+        loop.pace.batches += 1_000
+        loop.run(0.1, late_seconds=0.0, share=0.2)
+    loop.pace.streams = 900
+    assert set(loop.run(1, late_seconds=0.0, share=0.2)) == {USUAL_SECONDS}

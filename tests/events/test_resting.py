@@ -245,6 +245,20 @@ async def test_the_end_of_the_answer_ends_the_rest_for_good(log: ScriptedLog) ->
     assert types(log)[-1] == "end"
 
 
+async def test_what_the_reading_raises_the_reader_is_told(log: ScriptedLog) -> None:
+    stream = Stream(log)
+    rest = await resting(stream)
+
+    def fail() -> list[str]:
+        raise RuntimeError("cannot read")
+
+    stream.publisher.rest.reads(fail)
+    with pytest.raises(RuntimeError, match="cannot read"):
+        await rest
+    await asyncio.sleep(0.001)
+    assert log.text.endswith("waits ")
+
+
 async def test_in_a_loop_with_much_to_do_the_last_text_has_no_batch_of_its_own(log: ScriptedLog) -> None:
     stream = Stream(log)
     rest = await resting(stream)
