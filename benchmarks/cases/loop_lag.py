@@ -13,7 +13,7 @@ from benchmarks.report import Goal, Options, Report, Row
 from benchmarks.servers import FastAPI, Server
 
 SERVERS: tuple[type[Server], ...] = (FastAPI, Jarvis, JarvisUvicorn)
-_UNKNOWN_CAPACITY = 1_100  # if (b) did not run before
+_UNKNOWN_CAPACITY = 2_000  # if (b) did not run before
 
 
 async def run(options: Options) -> Report:
