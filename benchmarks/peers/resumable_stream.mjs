@@ -7,7 +7,8 @@ import { createResumableStreamContext } from "resumable-stream";
 
 const context = createResumableStreamContext({ waitUntil: () => {} });
 const now = () => Number(process.hrtime.bigint()) / 1e9;
-const token = (k) => `⟨${k}:${crc32(String(k)).toString(16).padStart(8, "0")}⟩`;
+const made = []; // as source.py keeps them
+const token = (k) => (made[k] ??= `⟨${k}:${crc32(String(k)).toString(16).padStart(8, "0")}⟩`);
 
 // Debian 12's Node 18 has none in node:zlib.
 const crcs = Uint32Array.from({ length: 256 }, (_, byte) => {

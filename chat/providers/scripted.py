@@ -8,6 +8,7 @@ Token k is `⟨k:crc32⟩`, so that loss, repetition, reordering and truncation 
 import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import parse_qsl
 from zlib import crc32
 
@@ -51,7 +52,12 @@ class Script:
         return -(-len(self.text) // 4) if self.text else self.tokens
 
     def piece(self, k: int) -> str:
-        return self.text[4 * k : 4 * k + 4] if self.text else f"⟨{k}:{crc32(b'%d' % k):08x}⟩"
+        return self.text[4 * k : 4 * k + 4] if self.text else numbered(k)
+
+
+@lru_cache(maxsize=10_000)  # a megabyte at most: to make a token anew for every stream is a tenth of all that it costs
+def numbered(k: int) -> str:
+    return f"⟨{k}:{crc32(b'%d' % k):08x}⟩"
 
 
 def _number(name: str, value: str) -> int | float:
@@ -86,13 +92,14 @@ class ScriptedProvider:
         interval_seconds = 1 / script.rate if script.rate else 0.0
         stops = [stop for stop in (script.error_after, script.hang_after) if stop is not None]
         last = min([script.pieces(), *stops])
+        piece = script.piece if script.text else numbered
         begun = k = 0
 
         def read(*, at_least: int = 0) -> list[str]:
             nonlocal begun, k
             due_by_now = int((loop.time() - due) / interval_seconds) + 1 if interval_seconds else last
             begun, k = k, min(last, k + BURST_TOKENS, max(k + at_least, due_by_now))
-            return [script.piece(each) for each in range(begun, k)]
+            return [piece(each) for each in range(begun, k)]
 
         ends = loop.call_at(due + (last - 1) * interval_seconds, rest.end)
         rest.reads(read)
