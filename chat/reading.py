@@ -1,7 +1,7 @@
 """Reads a model's answer into a stream's publisher."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 
 from django.conf import settings
@@ -21,17 +21,23 @@ _CHARACTERS_PER_TOKEN = 10  # at most, as `history.py` estimates: no more of the
 
 
 async def read_model(
-    stream: Stream, publisher: BatchingPublisher, told_to_stop: Callable[[EndReason], object]
+    stream: Stream,
+    publisher: BatchingPublisher,
+    told_to_stop: Callable[[EndReason], object],
+    said: Sequence[ModelMessage] | None = None,
 ) -> Finish:
     """How the model ended. Raises ProviderError; cancelled, it closes the connection to the model at once.
 
-    `told_to_stop` is called, and cancels this, if somebody asked for it before this process listened for that.
+    `said`: what has been said up to the stream's prompt, if that is known; else it is read. Then `told_to_stop` is
+    called, and cancels this, if somebody asked for it before this process listened for that.
     """
-    history, stop_requested = await in_thread(_history, stream)
-    if stop_requested:
-        told_to_stop(EndReason(stop_requested))
-        await asyncio.sleep(0)  # where the cancellation comes
-    messages = choose(history, settings.CHAT_SYSTEM_PROMPT, settings.CHAT_CONTEXT_TOKENS)
+    if said is None:
+        history, stop_requested = await in_thread(_history, stream)
+        said = history
+        if stop_requested:
+            told_to_stop(EndReason(stop_requested))
+            await asyncio.sleep(0)  # where the cancellation comes
+    messages = choose(said, settings.CHAT_SYSTEM_PROMPT, settings.CHAT_CONTEXT_TOKENS)
     try:
         return await _read(stream, publisher, messages)
     except ContextExceeded:

@@ -14,7 +14,7 @@ import structlog
 
 from chat import metrics, turns, wire
 from chat.ending import NOT_STORED, end_answer, end_without_text, stored
-from chat.providers.base import Finish, ProviderError
+from chat.providers.base import Finish, ModelMessage, ProviderError
 from chat.reading import read_model
 from chat.stream_log import log_end
 from chat.stream_state import EndReason, StreamState
@@ -156,7 +156,7 @@ class RunningStream:
     # --- its answer ---
 
     async def _answer(self) -> None:
-        stream = self.stream
+        stream, said = self.stream, self._said()
         for each in (stream, self._accepted.stream, *self._accepted.before):  # for minutes, and prompts may be long
             each.let_go()
         logger.info("first_event", trace=self._trace, session=str(self.session_id), status="thinking")
@@ -174,7 +174,7 @@ class RunningStream:
             timers=self._bus.timers,
         )
         try:
-            outcome = replace(await self._read(publisher), duration_seconds=self._seconds())
+            outcome = replace(await self._read(publisher, said), duration_seconds=self._seconds())
             self._ending = True
             at_once = self._trouble or outcome.reason in _AWAITED
             async with nullcontext() if at_once else self._bus.ends.entered():
@@ -184,8 +184,18 @@ class RunningStream:
         finally:  # this task may be cancelled: who drains has no more time for it
             await publisher.aclose()
 
-    async def _read(self, publisher: BatchingPublisher) -> Outcome:
-        self._reading = self._loop.create_task(read_model(self.stream, publisher, self.stop))
+    def _said(self) -> list[ModelMessage] | None:
+        """What the model is to answer, if that need not be read: a first prompt, in a process that is alone.
+
+        Elsewhere somebody may have asked to stop it before this process could hear of that: reading would tell.
+        """
+        prompt = self._accepted.stream.prompt if self._accepted.begun and self._bus.is_alone else None
+        if prompt is None or prompt.parent_id is not None:
+            return None
+        return [ModelMessage(prompt.role, prompt.text)]
+
+    async def _read(self, publisher: BatchingPublisher, said: list[ModelMessage] | None) -> Outcome:
+        self._reading = self._loop.create_task(read_model(self.stream, publisher, self.stop, said))
         if self._stop_reason is not None or self._trouble:
             self._reading.cancel()
         try:

@@ -43,6 +43,11 @@ class EventBus:
         self.timers = Timers(Pace(conf.flush_interval_seconds, conf.flush_longest_seconds))
         self.ends = Gate(_ENDS_AT_ONCE, _END_WAITS_SECONDS)
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether no other process hears of what happens here, nor this one of what happens elsewhere."""
+        return self.hub.membership.is_alone
+
     async def publish(self, session_id: UUID, type: str, data: Mapping[str, Any]) -> int:
         """One event of the session itself, not of a stream: its seq, once it is durable."""
         seq = await self.log.append(session_id, [Entry(type, encode_data(data))])

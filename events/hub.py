@@ -77,7 +77,7 @@ class Hub:
         await self.membership.settle(listener.session_id)
 
     def leave(self, listener: Listener) -> None:
-        """With its last listener the session's group is discarded, in the background. Idempotent."""
+        """With its last listener the session's group is discarded, if need be in the background. Idempotent."""
         listeners = self.listeners.get(listener.session_id)
         if listeners is None or listener not in listeners:
             return
@@ -89,7 +89,8 @@ class Hub:
         if not listeners:
             del self.listeners[listener.session_id], self._by_hex[listener.session_id.hex]
             self.heads.pop(listener.session_id, None)
-            self._spawn(self.membership.settle(listener.session_id))
+            if not self.membership.settle_at_once(listener.session_id):
+                self._spawn(self.membership.settle(listener.session_id))
 
     def announce(self, committed: Committed) -> None:
         """Tells all who listen of events that are durable now, in their order."""

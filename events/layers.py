@@ -105,6 +105,13 @@ class InProcessChannelLayer(InMemoryChannelLayer):
 
     async def group_add(self, group: str, channel: str) -> None:
         """Once more begins the membership's time anew."""
+        self.join(group, channel)
+
+    async def group_discard(self, group: str, channel: str) -> None:
+        self.leave(group, channel)
+
+    def join(self, group: str, channel: str) -> None:
+        """`group_add`, for who has no need of a coroutine: it never waits."""
         self.require_valid_group_name(group)
         self.require_valid_channel_name(channel)
         now = self._now()
@@ -113,7 +120,8 @@ class InProcessChannelLayer(InMemoryChannelLayer):
             self._open(channel).uses += 1
         members[channel] = now
 
-    async def group_discard(self, group: str, channel: str) -> None:
+    def leave(self, group: str, channel: str) -> None:
+        """`group_discard`, in the same manner."""
         self.require_valid_group_name(group)
         self.require_valid_channel_name(channel)
         self._leave(group, channel)

@@ -30,6 +30,7 @@ class Membership:
         self.channel = ""
         self.sender = uuid4().hex  # in messages: this process
         self._others: Callable[[str], bool] | None = getattr(layer, "has_others", None)
+        self._is_here = hasattr(layer, "join") and hasattr(layer, "leave")  # in this process: it neither waits nor fails
         self.away = False  # the last call failed: what can wait, waits for `keep`
         self._wanted = wanted
         self._asked: set[UUID] = set()  # the layer may have us in their groups
@@ -83,8 +84,24 @@ class Membership:
             return messages
         return [await self.layer.receive(self.channel)]
 
+    def settle_at_once(self, session_id: UUID) -> bool:
+        """`settle` with a layer that is in this process; False, and nothing is done, with any other."""
+        if not self._is_here or not self.channel:
+            return False
+        if session_id not in self._wanted:
+            self.layer.leave(group_name(session_id), self.channel)
+            self._asked.discard(session_id)
+            self._joined.discard(session_id)
+        elif session_id not in self._joined:
+            self.layer.join(group_name(session_id), self.channel)
+            self._asked.add(session_id)
+            self._joined.add(session_id)
+        return True
+
     async def settle(self, session_id: UUID) -> None:
         """Makes the membership what is wanted, in order, however quickly wishes change; if it fails, `keep` does it."""
+        if self.settle_at_once(session_id):
+            return
         wanted = session_id in self._wanted
         settled = session_id in self._joined if wanted else session_id not in self._asked
         if not settled and not self.away:

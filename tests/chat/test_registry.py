@@ -11,6 +11,7 @@ from pytest_django.fixtures import Settings
 from chat import leases, registry, sessions, turns
 from chat.exceptions import NotFound, Overloaded, ShuttingDown
 from chat.models import Stream
+from chat.providers.base import ModelMessage
 from chat.running_stream import STOP, RunningStream
 from chat.stream_state import EndReason
 from chat.threads import in_thread
@@ -111,6 +112,7 @@ async def test_a_stop_from_elsewhere_that_came_before_anybody_listened_is_found_
     talk: Conversation, monkeypatch: pytest.MonkeyPatch, prompt: str
 ) -> None:
     hub = bus.current().hub
+    await hub.layer.group_add("somebody", "elsewhere")  # who is alone reads nothing
     join = hub.join
 
     async def stop_elsewhere_and_join(stream: RunningStream) -> None:
@@ -122,6 +124,21 @@ async def test_a_stop_from_elsewhere_that_came_before_anybody_listened_is_found_
     accepted = await talk.ask(prompt)
     assert await talk.end_of(accepted) == "stopped"
     assert talk.history.kinds() == ["thinking", "prompt", "end"]
+
+
+async def test_a_first_prompt_needs_no_reading_where_nobody_else_can_have_stopped_it(
+    talk: Conversation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = []
+
+    def reading(stream: Stream) -> tuple[list[ModelMessage], str]:
+        read.append(stream.turn)
+        return [ModelMessage("user", "scripted:?tokens=2&rate=0")], ""
+
+    monkeypatch.setattr("chat.reading._history", reading)
+    for _ in range(2):
+        assert await talk.end_of(await talk.ask()) == "completed"
+    assert read == [2], "the second prompt, which has a history"
 
 
 async def test_who_waits_to_end_ends_when_the_process_does(talk: Conversation, monkeypatch: pytest.MonkeyPatch) -> None:
