@@ -112,7 +112,7 @@ async def test_a_stop_from_elsewhere_that_came_before_anybody_listened_is_found_
     talk: Conversation, monkeypatch: pytest.MonkeyPatch, prompt: str
 ) -> None:
     hub = bus.current().hub
-    await hub.layer.group_add("somebody", "elsewhere")  # who is alone reads nothing
+    await hub.layer.group_add("somebody", "elsewhere")  # a process that is alone reads nothing
     join = hub.join
 
     async def stop_elsewhere_and_join(stream: RunningStream) -> None:
@@ -124,6 +124,7 @@ async def test_a_stop_from_elsewhere_that_came_before_anybody_listened_is_found_
     accepted = await talk.ask(prompt)
     assert await talk.end_of(accepted) == "stopped"
     assert talk.history.kinds() == ["thinking", "prompt", "end"]
+    await hub.layer.group_discard("somebody", "elsewhere")
 
 
 async def test_a_first_prompt_needs_no_reading_where_nobody_else_can_have_stopped_it(
