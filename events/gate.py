@@ -20,10 +20,11 @@ class Gate:
     @asynccontextmanager
     async def entered(self) -> AsyncIterator[None]:
         """In the order of coming."""
-        has_place = False
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._longest_seconds):
-                has_place = await self._inside.acquire()
+        has_place = not self._inside.locked() and await self._inside.acquire()
+        if not has_place:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._longest_seconds):
+                    has_place = await self._inside.acquire()
         try:
             yield
         finally:

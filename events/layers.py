@@ -105,15 +105,17 @@ class InProcessChannelLayer(InMemoryChannelLayer):
 
     async def group_add(self, group: str, channel: str) -> None:
         """Once more begins the membership's time anew."""
+        self.require_valid_group_name(group)
+        self.require_valid_channel_name(channel)
         self.join(group, channel)
 
     async def group_discard(self, group: str, channel: str) -> None:
+        self.require_valid_group_name(group)
+        self.require_valid_channel_name(channel)
         self.leave(group, channel)
 
     def join(self, group: str, channel: str) -> None:
-        """`group_add`, for who has no need of a coroutine: it never waits."""
-        self.require_valid_group_name(group)
-        self.require_valid_channel_name(channel)
+        """`group_add`, for who has valid names and no need of a coroutine: it never waits."""
         now = self._now()
         members = self.groups.setdefault(group, {})
         if channel not in members:
@@ -122,9 +124,11 @@ class InProcessChannelLayer(InMemoryChannelLayer):
 
     def leave(self, group: str, channel: str) -> None:
         """`group_discard`, in the same manner."""
-        self.require_valid_group_name(group)
-        self.require_valid_channel_name(channel)
-        self._leave(group, channel)
+        members = self.groups.get(group, {})
+        if members.pop(channel, None) is not None:
+            self._release(channel, self.channels[channel])
+            if not members:
+                del self.groups[group]
 
     async def group_send(self, group: str, message: dict[str, Any]) -> None:
         """Never waits, never raises `ChannelFull`."""
@@ -162,7 +166,7 @@ class InProcessChannelLayer(InMemoryChannelLayer):
         """Drops the messages that expire, and the memberships that began, until these times."""
         for group, members in list(self.groups.items()):
             for channel in [name for name, joined in members.items() if joined <= membership_bound]:
-                self._leave(group, channel)
+                self.leave(group, channel)
         for channel, queue in list(self.channels.items()):
             self.dropped += queue.drop_expired(message_bound)
             self._forget_unused(channel, queue)
@@ -185,13 +189,6 @@ class InProcessChannelLayer(InMemoryChannelLayer):
     def _count_drop(self, queue: _Channel) -> None:
         queue.overflows += 1
         self.dropped += 1
-
-    def _leave(self, group: str, channel: str) -> None:
-        members = self.groups.get(group, {})
-        if members.pop(channel, None) is not None:
-            self._release(channel, self.channels[channel])
-            if not members:
-                del self.groups[group]
 
     def _release(self, channel: str, queue: _Channel) -> None:
         queue.uses -= 1
