@@ -18,6 +18,7 @@ class Jarvis(Server):
 
     name, title = "jarvis", "Jarvis (Daphne)"
     starts_per_second = 200.0
+    burst = 100
     python = PROJECT / ".venv/bin/python"
 
     def __init__(self, *, shares: "Jarvis | None" = None, provider: str = "scripted:", **extra_env: str) -> None:

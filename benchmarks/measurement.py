@@ -59,7 +59,7 @@ async def run_streams(server: Server, *, streams: int, seconds: float, rate: flo
     """That many streams, each for that long."""
     tokens = max(1, round(seconds * rate))
     channels = await server.channels(streams)
-    first_at = time.monotonic() + LEAD_SECONDS + streams / server.starts_per_second
+    first_at = time.monotonic() + LEAD_SECONDS + streams / server.starts_per_second_of(streams)
     readers = [
         TokenStream(server.stream_request(channel, schedule), schedule, ends=server.streams_end)
         for channel, schedule in zip(channels, spread(first_at, streams, tokens, rate), strict=True)
@@ -73,9 +73,9 @@ async def measure(server: Server, readers: Sequence[TokenStream]) -> Load:
     ends_at = min(reader.schedule.ends_at for reader in readers)
     before = _used(server)
     watch = asyncio.create_task(_steady(server, first_at + SPREAD_SECONDS, ends_at))
-    opened = time.monotonic()
+    opened, pace = time.monotonic(), server.starts_per_second_of(len(readers))
     for i, reader in enumerate(readers):
-        await asyncio.sleep(max(0.0, opened + i / server.starts_per_second - time.monotonic()))
+        await asyncio.sleep(max(0.0, opened + i / pace - time.monotonic()))
         await open_stream(server.port, reader)
     await wait_for_all(readers, max(reader.schedule.ends_at for reader in readers) + _GRACE_SECONDS)
     after = _used(server)

@@ -38,6 +38,7 @@ class Server:
     title = ""
     streams_end = True  # its responses end with their last token
     starts_per_second = 500.0  # how fast streams may be asked for, so that all run when the first token is due
+    burst = 0  # so few may be asked for as fast as of anybody: then those that wait are through in time as well
 
     def __init__(self, **extra_env: str) -> None:
         self.extra_env = extra_env
@@ -52,6 +53,9 @@ class Server:
 
     def environment(self) -> dict[str, str]:
         return {}
+
+    def starts_per_second_of(self, streams: int) -> float:
+        return Server.starts_per_second if streams <= self.burst else self.starts_per_second
 
     async def channels(self, number: int) -> list[str]:
         """Names for that many streams; what they need (sessions, say) is made now, unmeasured."""

@@ -9,10 +9,12 @@ from uuid import uuid4
 import structlog
 
 from chat.exceptions import Forbidden
+from events.consumers import WRITE
 from events.exceptions import BusClosed
 from jarvis_site.asgi.errors import send_error
 from jarvis_site.asgi.headers import REQUEST_ID, completed
 from jarvis_site.asgi.types import Application, Message, Receive, Scope, Send
+from jarvis_site.asgi.uvicorn_write import write_of
 
 ABORT = (
     "jarvis.abort"  # a scope extension of our server: a callable that breaks the response off, visibly to its client
@@ -33,7 +35,11 @@ class ResponseGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            await _Exchange(self.application, {**scope, REQUEST_ID: uuid4().hex}, receive, send).run()
+            extensions = scope.get("extensions") or {}
+            if WRITE not in extensions and (write := write_of(send)):
+                extensions = {**extensions, WRITE: write}
+            scope = {**scope, "extensions": extensions, REQUEST_ID: uuid4().hex}
+            await _Exchange(self.application, scope, receive, send).run()
         elif scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.close"})

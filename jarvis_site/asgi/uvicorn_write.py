@@ -1,0 +1,31 @@
+"""Under uvicorn too an event is written where it is handed over, and nobody is woken to send it (`events.consumers`).
+
+uvicorn's `send` waits for one thing only: room on a connection whose client is slow. It says whether that is so
+(`flow.write_paused`, in both of its HTTP protocols), so it can be called by hand while there is room.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from jarvis_site.asgi.types import Send
+
+
+def write_of(send: Send) -> Callable[[bytes], bool] | None:
+    """The scope extension `events.write` for a response that is being sent; None if this is not uvicorn's `send`."""
+    response: Any = getattr(send, "__self__", None)
+    flow: Any = getattr(response, "flow", None)
+    if not hasattr(flow, "write_paused"):
+        return None
+
+    def write(data: bytes) -> bool:
+        if flow.write_paused:
+            return False
+        sending = response.send({"type": "http.response.body", "body": data, "more_body": True})
+        try:
+            sending.send(None)
+        except StopIteration:
+            return True
+        sending.close()  # another uvicorn: it waits before it writes, and whoever asked has to wait with it
+        return False
+
+    return write
