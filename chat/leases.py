@@ -19,7 +19,7 @@ from typing import NamedTuple
 from uuid import UUID, uuid4
 
 import structlog
-from django.db.models import F, QuerySet
+from django.db.models import QuerySet
 
 from chat import models, turns
 from chat.running_stream import RunningStream
@@ -27,8 +27,10 @@ from chat.stream_log import log_end
 from chat.stream_state import UNFINISHED, EndReason
 from chat.turns import Outcome
 from events import bus
+from events.all_rows import all_rows
 from events.exceptions import EventsError
 from events.log_transaction import LogTransaction
+from events.statements import fetch, id_of, key_of, run
 from events.timers import EARLY_SECONDS
 
 logger = structlog.get_logger(__name__)
@@ -196,11 +198,15 @@ def _release(lease_id: UUID, log: LogTransaction) -> None:
 
 
 def _renew(lease_id: UUID, log: LogTransaction) -> Renewal | None:
-    if not models.Lease.objects.filter(id=lease_id).update(counter=F("counter") + 1):
+    key = key_of(lease_id)
+    if not run("UPDATE chat_lease SET counter = counter + 1 WHERE id = %s", [key]):
         return None
-    unfinished = _unfinished().filter(lease_id=lease_id)
-    others = models.Lease.objects.exclude(id=lease_id)
-    return Renewal(dict(unfinished.values_list("id", "stop_requested")), dict(others.values_list("id", "counter")))
+    marks = ", ".join(["%s"] * len(UNFINISHED))
+    unfinished = all_rows(
+        "id, stop_requested", f"FROM chat_stream WHERE lease_id = %s AND state IN ({marks})", [key, *UNFINISHED]
+    )
+    others = fetch("SELECT id, counter FROM chat_lease WHERE id <> %s", [key])
+    return Renewal({id_of(id): reason for id, reason in unfinished}, {id_of(id): counter for id, counter in others})
 
 
 def _gone(log: LogTransaction) -> list[UUID]:

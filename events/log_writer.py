@@ -33,7 +33,7 @@ _APART_AFTER_REFUSAL_SECONDS = 1.0  # where one unit of work refuses, others may
 _APART_SECONDS = 1.0  # for trying one by one what failed together; locks are waited for, so that may take long
 _LEAST_SECONDS = 1.0  # for an attempt to write, however late it comes
 _DOUBT_SECONDS = 1.0  # for an attempt that is on its way to end: then it is known whether that is written
-_LOOK_SECONDS = 0.2  # who is late is told so much later at most
+_LOOK_SECONDS = 0.5  # who is late is told so much later at most; each look wakes a process that may be idle
 _ASK_SECONDS = 5.0  # for the database to say what became of a commit; connecting may take three of them
 _CHECKPOINT_CHANGES = 1_000  # commits and events; one event changes about three frames (pages) of SQLite's WAL
 _WAL_FRAMES = 8_000  # 32 MiB
@@ -50,6 +50,7 @@ class LogWriter:
         self._in_hand: list[Job] = []
         self._in_flight: list[Job] = []  # of those: it is not known whether they are written
         self._wake = asyncio.Event()
+        self._writes = asyncio.Event()  # something waits, or is in hand
         self._closed = False
         self._gives_up_at = inf
         self._deadline = Deadline(inf)
@@ -90,6 +91,7 @@ class LogWriter:
         while not self._closed or self._waiting or self._giving_way:
             await self._wake.wait()
             self._wake.clear()
+            self._writes.set()
             left: list[Job] = []
             while left or self._waiting or self._giving_way:
                 jobs = [
@@ -100,6 +102,7 @@ class LogWriter:
                 left = self._in_hand = await self._commit([job for job in jobs if not job.over])
                 if left:
                     await asyncio.sleep(_RETRY_SECONDS)
+            self._writes.clear()
 
     async def _commit(self, jobs: list[Job]) -> list[Job]:
         """Commits the jobs; one by one if they fail together. Gives those that are worth another try, in order."""
@@ -206,6 +209,7 @@ class LogWriter:
     async def _tell_the_late(self) -> None:
         """Whoever has waited long enough is told so, whatever the writer waits for."""
         while True:
+            await self._writes.wait()
             await asyncio.sleep(_LOOK_SECONDS)
             in_flight = set(self._in_flight)
             all_jobs = (*self._in_hand, *self._waiting, *self._giving_way)

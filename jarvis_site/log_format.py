@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 _MAX_CHARACTERS = 16_000  # of one value; the end of a traceback says most, so the beginning goes
+_WORD_CHARACTERS = 40
 _BARE = re.compile(r'[^\s"=\\]+')
 _PLAIN = re.compile(r"[0-9a-f.-]{1,40}")  # ids and numbers: needs no quotes, and can be no secret
 _SPECIAL = re.compile(r'["\\]|[^\x20-\x7e]')
@@ -58,8 +59,8 @@ class LineFormatter:
         event = fields.pop("event")
         if exc_info := fields.pop("exc_info", None):
             fields["exception"] = "".join(traceback.format_exception(*exc_info))
-        timestamp = datetime.fromtimestamp(line.created, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        return self._render(timestamp, line.level, event, fields)
+        timestamp = datetime.fromtimestamp(line.created, UTC).isoformat(timespec="microseconds")
+        return self._render(f"{timestamp.removesuffix('+00:00')}Z", line.level, event, fields)
 
 
 @lru_cache(maxsize=256)  # a program has some dozen
@@ -69,7 +70,14 @@ def _key(key: str) -> str:
 
 def _value(value: object) -> str:
     text = str(value)
-    return text if _PLAIN.fullmatch(text) else _quoted(_text(text))
+    if _PLAIN.fullmatch(text):
+        return text
+    return _word(text) if len(text) < _WORD_CHARACTERS else _quoted(_text(text))
+
+
+@lru_cache(maxsize=1024)  # names of events, reasons, states: a program has some hundred
+def _word(text: str) -> str:
+    return _quoted(_text(text))
 
 
 def _text(value: object) -> str:

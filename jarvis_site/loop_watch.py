@@ -10,17 +10,23 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
+from math import floor
 from pathlib import PurePath
 from types import FrameType
 
 import structlog
 from django.conf import settings
 
+from events.conf import conf
+from events.core.pace import TICK_SHARE, USUAL_TICKS
 from events.measuring import GaugeMetricFamily, Histogram, Metric
+from events.timers import EARLY_SECONDS
 
 logger = structlog.get_logger(__name__)
 
-TICK_SECONDS = 0.05  # each look wakes a process that may be idle, for some 100 µs
+# Each look wakes a process that may be idle, for some 150 µs. So it comes in the moments in which the batches of few
+# streams leave, if those are as far apart as this.
+LEAST_TICK_SECONDS, MOST_TICK_SECONDS = 0.05, 0.1
 TOLD_SECONDS = 1.0  # a loop that is held for longer is told of before it goes on: it may never
 FRAMES = 20  # of a stack, from where it stands outwards
 LINES, LINES_SECONDS = 10, 60.0  # so many warnings at most in so much time
@@ -32,13 +38,15 @@ class LoopWatch:
     def __init__(self) -> None:
         self.lag_seconds = Histogram(
             "jarvis_loop_lag_seconds",
-            "How late the event loop was, looked at twenty times a second.",
+            "How late the event loop was, looked at ten to twenty times a second.",
             (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
         )
         self.longest_seconds = 0.0
         self._warning_seconds: float = settings.LOOP_LAG_WARNING_SECONDS
+        leave_seconds = conf.flush_interval_seconds * TICK_SHARE * USUAL_TICKS
+        self._tick_seconds = min(max(leave_seconds, LEAST_TICK_SECONDS), MOST_TICK_SECONDS)
         self._told: deque[float] = deque(maxlen=LINES)
-        self._due = 0.0  # when the loop should tick next; written by the loop only
+        self._ticked = self._due = 0.0  # when the loop did last, and should next; written by the loop only
         self._stopped = threading.Event()
 
     def start(self) -> None:
@@ -60,7 +68,8 @@ class LoopWatch:
     # --- on the loop ---
 
     def _schedule(self, now: float) -> None:
-        self._due = now + TICK_SECONDS
+        self._ticked = now
+        self._due = (floor((now + EARLY_SECONDS) / self._tick_seconds) + 1) * self._tick_seconds
         self._timer = self._loop.call_at(self._due, self._tick)
 
     def _tick(self) -> None:
@@ -85,7 +94,7 @@ class LoopWatch:
         until = time.monotonic() + TOLD_SECONDS
         while self._due == due and time.monotonic() < until and not self._stopped.wait(0.01):
             pass
-        ticked = time.monotonic() if self._due == due else self._due - TICK_SECONDS
+        ticked = time.monotonic() if self._due == due else self._ticked
         return ticked - due
 
     def _warn(self, seconds: float, stack: str) -> None:

@@ -13,6 +13,7 @@ from tests.live.server import TEST_APPLICATION, Runner, Server, wait_until
 from tests.scrape import Scrape, scrape
 
 HELD_SECONDS = 0.4
+UNSEEN_SECONDS = 0.085  # what comes between two looks, and a little
 UNWATCHED = {"PYTHONPATH": ""}  # `tests/blocking/` would let nobody block the loop
 
 
@@ -50,14 +51,14 @@ def test_who_holds_the_loop_is_named(watched: Server, how: str) -> None:
     hold(watched, HELD_SECONDS, how)
     wait_until(lambda: warnings(watched, how))
     [told] = warnings(watched, how)
-    assert HELD_SECONDS - 0.06 < float(told["seconds"]) < HELD_SECONDS + 0.3
+    assert HELD_SECONDS - UNSEEN_SECONDS < float(told["seconds"]) < HELD_SECONDS + 0.3
     innermost, caller, *_ = told["stack"].split(" < ")
     assert innermost.endswith(f" {how}")
     assert "live/apps.py:" in innermost
     assert caller.endswith(" hold")
     after = told_by(watched)
     assert after.late("0.25") - before.late("0.25") == 1
-    assert after("jarvis_loop_lag_longest_seconds") >= HELD_SECONDS - 0.06
+    assert after("jarvis_loop_lag_longest_seconds") >= HELD_SECONDS - UNSEEN_SECONDS
 
 
 def test_a_loop_that_is_never_late_is_told_of_by_nobody(watched: Server) -> None:
