@@ -35,13 +35,15 @@ class Batcher:
     - More than `flush_bytes` wait: at once.
     - At most one flush is in flight; what arrives meanwhile joins the next batch.
 
-    The limits may be changed at any time. Nothing is lost or reordered: the texts of all batches, joined, are the
-    texts added so far, up to what waits.
+    The interval may be changed at any time (`keep`). Nothing is lost or reordered: the texts of all batches, joined, are
+    the texts added so far, up to what waits.
     """
 
     __slots__ = (
+        "_due",
         "_even",
         "_in_flight",
+        "_interval_seconds",
         "_slot",
         "_started",
         "_texts",
@@ -49,12 +51,11 @@ class Batcher:
         "_ticks",
         "_waiting_since",
         "flush_bytes",
-        "interval_seconds",
         "pending_bytes",
     )
 
     def __init__(self, interval_seconds: float, flush_bytes: int, tick_seconds: float = 0.0) -> None:
-        self.interval_seconds = interval_seconds
+        self._interval_seconds = interval_seconds
         self.flush_bytes = flush_bytes
         self._tick_seconds = tick_seconds
         self._ticks, self._slot = 1, 0
@@ -63,11 +64,14 @@ class Batcher:
         self._texts: list[str] = []
         self._waiting_since = -inf
         self._started = -inf  # when the previous flush did
+        self._due = -inf  # when the next one may, by the interval alone
         self._in_flight = False
 
     def keep(self, interval_seconds: float, ticks: int, slot: int) -> None:
         """From now on: the interval, which is so many ticks, and which ticks are its own (`slot` modulo `ticks`)."""
-        self.interval_seconds, self._ticks, self._slot = interval_seconds, ticks, slot
+        self._interval_seconds, self._ticks, self._slot = interval_seconds, ticks, slot
+        if self._started > -inf:
+            self._due = self._round_down(self._started + interval_seconds, self._even)
 
     @property
     def pending_tokens(self) -> int:
@@ -104,15 +108,16 @@ class Batcher:
             return None
         if self.pending_bytes > self.flush_bytes:
             return self._waiting_since
-        due = self._started + self.interval_seconds
-        return max(self._waiting_since, self._round_down(due, self._even) if due > self._waiting_since else due)
+        if self._started + self._interval_seconds <= self._waiting_since:
+            return self._waiting_since
+        return max(self._waiting_since, self._due)
 
     def next_deadline(self, now: float) -> float:
         """When the next batch leaves, if that of now has left: what comes until then need not come earlier."""
         deadline = self.deadline()
         if deadline is None or deadline > now:
-            return self._round_down(self._started + self.interval_seconds, self._even)
-        return self._round_down(now + self.interval_seconds, self._even_after(now))
+            return self._due
+        return self._round_down(now + self._interval_seconds, self._even_after(now))
 
     def take(self, now: float) -> Batch | None:
         """All that waits, due or not (other events do not overtake it), as a flush in flight; None if nothing waits.
@@ -124,6 +129,7 @@ class Batcher:
         if not self._texts:
             return None
         self._even = self._even_after(now)
+        self._due = self._round_down(now + self._interval_seconds, self._even)
         batch = Batch("".join(self._texts), len(self._texts), self.pending_bytes, now - self._waiting_since)
         self._texts = []
         self.pending_bytes = 0
@@ -147,10 +153,9 @@ class Batcher:
 
     def _even_after(self, now: float) -> int:
         """Batches in a row, when one leaves now, that left at a tick, on time and not too soon after the one before."""
-        due = self._started + self.interval_seconds
-        if not self._tick_seconds or due <= self._waiting_since:
+        if not self._tick_seconds or self._started + self._interval_seconds <= self._waiting_since:
             return 0
-        due = self._round_down(due, self._even)
+        due = self._due
         if not self._waiting_since < due <= now <= due + _ON_TIME * self._tick_seconds:
             return 0
         before = floor(self._started / self._tick_seconds + _ROUNDING)

@@ -122,9 +122,9 @@ def test_the_interval_may_change_while_text_waits() -> None:
     waiting = batcher()
     flush(waiting, now=5.0)
     waiting.add("b", now=5.01)
-    waiting.interval_seconds = 0.2
+    waiting.keep(0.2, ticks=1, slot=0)
     assert waiting.deadline() == 5.2
-    waiting.interval_seconds = 0.0
+    waiting.keep(0.0, ticks=1, slot=0)
     assert waiting.deadline() == 5.01
 
 
