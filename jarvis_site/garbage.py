@@ -16,7 +16,8 @@ _LONGEST_SECONDS = 120.0  # else: at fifty new streams a second, 15 MB that nobo
 # Python's 700 and 10 come in the middle of a tick, whose batches live until they are stored: measured with 1,000
 # streams, 5 % of what a token costs.
 _YOUNG = 10_000, 3
-_GROWN = 1.25  # many who come leave many such objects behind them, and the process would grow by those too
+# Many who come leave many such objects behind them, and the process would grow by those too; few leave little.
+_GROWN, _GROWN_BY = 1.25, 250
 
 
 class Garbage:
@@ -30,7 +31,7 @@ class Garbage:
         gc.collect()
         gc.freeze()
         gc.set_threshold(*_YOUNG, 1_000_000)
-        self._collected_at, self._here = self._loop.time(), 20
+        self._collected_at, self._here = self._loop.time(), 0
         self._timer = self._loop.call_later(_LOOK_SECONDS, self._look)
 
     def stop(self) -> None:
@@ -40,7 +41,8 @@ class Garbage:
 
     def _look(self) -> None:
         here, since_seconds = self._population(), self._loop.time() - self._collected_at
-        if here > _GROWN * self._here or since_seconds >= (_LONGEST_SECONDS if here else _CALM_SECONDS):
+        grown = here > max(_GROWN * self._here, self._here + _GROWN_BY)
+        if grown or since_seconds >= (_LONGEST_SECONDS if here else _CALM_SECONDS):
             gc.collect()
-            self._collected_at, self._here = self._loop.time(), max(here, 20)
+            self._collected_at, self._here = self._loop.time(), here
         self._timer = self._loop.call_later(_LOOK_SECONDS, self._look)

@@ -35,8 +35,8 @@ class Batcher:
     - More than `flush_bytes` wait: at once.
     - At most one flush is in flight; what arrives meanwhile joins the next batch.
 
-    The interval may be changed at any time (`keep`). Nothing is lost or reordered: the texts of all batches, joined, are
-    the texts added so far, up to what waits.
+    The interval may be changed at any time (`keep`). Nothing is lost or reordered: the texts of all batches, joined,
+    are the texts added so far, up to what waits.
     """
 
     __slots__ = (
