@@ -3,7 +3,6 @@
 import asyncio
 import contextvars
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
 
 from django.conf import settings
@@ -12,6 +11,7 @@ from django.db import OperationalError, close_old_connections
 from chat.exceptions import Overloaded
 from events.conf import conf
 from events.deadline import Deadline, until
+from events.threads import Threads
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -19,16 +19,16 @@ T = TypeVar("T")
 # All `sync_to_async` calls of all consumers share one thread: a slow query there stalls every viewer. SQLite has
 # one writer and PostgreSQL a pool (DATABASE_CONNECTIONS), so many more would only wait for each other.
 _THREADS = 4
-_database_threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="chat-database")
+_database_threads = Threads(_THREADS, "chat-database")
 
 
-class _Searches(ThreadPoolExecutor):
+class _Searches(Threads):
     """One thread for what reads everything a caller has: those who log in, ask or follow do not wait behind it."""
 
     unfinished = 0
 
 
-_searches = _Searches(1, thread_name_prefix="chat-search")
+_searches = _Searches(1, "chat-search")
 
 
 async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -51,16 +51,13 @@ async def in_search_thread(function: Callable[P, T], *args: P.args, **kwargs: P.
         _searches.unfinished -= 1
 
 
-async def _run(threads: ThreadPoolExecutor, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+async def _run(threads: Threads, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     context = contextvars.copy_context()
-    loop = asyncio.get_running_loop()
     seconds = conf.storage_timeout_seconds
     deadline = Deadline(seconds)
     try:
         async with asyncio.timeout(seconds):
-            return await loop.run_in_executor(
-                threads, lambda: context.run(_connected, deadline, function, args, kwargs)
-            )
+            return await threads.run(context.run, _connected, deadline, function, args, kwargs)
     except TimeoutError as error:
         raise OperationalError("the database does not answer") from error
 
