@@ -35,7 +35,7 @@ async def end_answer(bus: EventBus, stream: Stream, publisher: BatchingPublisher
     def work(log: LogTransaction, entries: Sequence[Entry]) -> Stream | None:
         tokens, batches, text_bytes = publisher.tokens, publisher.batches, publisher.text_bytes
         counted = replace(outcome, tokens=tokens, batches=batches, text_bytes=text_bytes)
-        return turns.end(log, stream.id, counted, entries)
+        return turns.end(log, stream.id, counted, entries, publisher.text)
 
     if outcome.reason is EndReason.STORAGE_ERROR:
         _tell_unstored(bus, stream)

@@ -142,13 +142,19 @@ def _speak(log: LogTransaction, begun: Sequence[tuple[UUID, float]]) -> None:
 
 
 def end(
-    log: LogTransaction, stream_id: UUID, outcome: Outcome, entries: Sequence[Entry] = (), *, force: bool = False
+    log: LogTransaction,
+    stream_id: UUID,
+    outcome: Outcome,
+    entries: Sequence[Entry] = (),
+    text: str | None = None,
+    *,
+    force: bool = False,
 ) -> Stream | None:
     """The stream's terminal event, its message and its state; None if it has ended before, or is gone.
 
     `entries` go before it: text that could not be stored when it left. The message is what the log holds: exactly
-    what viewers were given. Raises TurnLost if a newer turn has the log; `force` is for those who end what another
-    process left, and does not mind.
+    what viewers were given. `text` is the same, from who ran the stream and has it at hand. Raises TurnLost if a newer
+    turn has the log; `force` is for those who end what another process left, and does not mind.
     """
     stream = _locked(stream_id)
     if stream is None or stream.state in ENDED:
@@ -173,7 +179,7 @@ def end(
         if log.append(stream.session_id, *entries, wire.terminal(stream), turn=turn) is None:
             raise TurnLost
         log.close_turn(stream.session_id, stream.turn)
-    texts = log.data_of(stream.session_id, stream.id, wire.TOKEN, "text")
+    texts = [text] if text is not None else log.data_of(stream.session_id, stream.id, wire.TOKEN, "text")
     if stream.message_id is not None:
         run(
             "UPDATE chat_message SET text = %s, state = %s, reason = %s WHERE id = %s",

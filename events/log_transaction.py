@@ -97,20 +97,25 @@ class LogTransaction:
             self._advance([(key, append.turn, len(append.entries)) for key, append in zip(keys, appends, strict=True)])
         )
         rows: list[tuple[Any, ...]] = []
-        found = [heads.get(key) for key in keys]
-        for append, key, head in zip(appends, keys, found, strict=True):
+        lasts: list[int | None] = []
+        for key, (session_id, entries, _) in zip(keys, appends, strict=True):
+            head = heads.get(key)
             if head is None:
+                lasts.append(None)
                 continue
-            row, before = head.row, head.before
-            for seq, entry in enumerate(append.entries, head.seq - len(append.entries) + 1):
-                stream_hex = None if entry.stream_id is None else entry.stream_id.hex
-                columns = (key, seq, stream_hex, entry.type, self._now, entry.data)
-                rows.append(columns if self._postgresql else (row, before, *columns))
-                self.committed.append((append.session_id, Event(seq, entry.type, entry.data, stream_hex)))
-                row, before = row + 1, row
+            last, row, before = head
+            lasts.append(last)
+            for seq, (type, data, stream_id) in enumerate(entries, last - len(entries) + 1):
+                stream_hex = None if stream_id is None else stream_id.hex
+                self.committed.append((session_id, Event(seq, type, data, stream_hex)))
+                if self._postgresql:
+                    rows.append((key, seq, stream_hex, type, self._now, data))
+                else:
+                    rows.append((row, before, key, seq, stream_hex, type, self._now, data))
+                    row, before = row + 1, row
         if rows:
             self._insert(rows)
-        return [None if head is None else head.seq for head in found]
+        return lasts
 
     def _advance(self, moves: Sequence[Move]) -> Iterable[tuple[str, Head]]:
         """Moves the heads whose turn fits; gives those sessions' keys and new heads. In order of id: no deadlocks."""

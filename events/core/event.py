@@ -29,6 +29,13 @@ def storable(text: str) -> str:
 
     Character by character, so that the pieces of a text, made storable and joined, equal the whole made storable.
     """
+    if "\0" not in text:
+        try:
+            text.encode()  # a tenth of what the pattern takes
+        except UnicodeEncodeError:
+            pass
+        else:
+            return text
     return _UNSTORABLE.sub(_REPLACEMENT, text)
 
 

@@ -13,7 +13,7 @@ from chat.stream_state import EndReason, StreamState
 from chat.threads import in_thread
 from chat.turns import Accepted, Begun, Outcome, TurnLost
 from events import bus
-from events.log_transaction import Append, Entry
+from events.log_transaction import Append, Entry, LogTransaction
 from tests.chat.conversation import SHORT, Conversation
 from tests.events.handed_in import handed_in
 
@@ -63,6 +63,17 @@ async def session_of(talk: Conversation) -> ChatSession:
 
 async def answers(talk: Conversation) -> list[tuple[str, str]]:
     return [(message.state, message.text) for message in await talk.messages() if message.role == "assistant"]
+
+
+async def test_who_has_the_text_of_an_answer_spares_the_log_the_reading(
+    talk: Conversation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accepted = await accept(talk)
+    await speak(accepted, "Hello")
+    monkeypatch.setattr(LogTransaction, "data_of", None)
+    end = partial(turns.end, stream_id=accepted.stream.id, outcome=DONE, text="Hello")
+    assert await bus.current().transaction(end) is not None
+    assert await answers(talk) == [("completed", "Hello")]
 
 
 async def test_a_stream_ends_once(talk: Conversation) -> None:

@@ -162,7 +162,14 @@ class Stream:
         def work(log: LogTransaction, entries: Sequence[Entry]) -> int | None:
             return log.append(uuid4(), *entries, Entry("end", ""), turn=1)
 
-        return await self.publisher.finish(line, work, self._doubt)
+        ended = await self.publisher.finish(line, work, self._doubt)
+        if ended is not None and self.publisher.text is not None:
+            assert self.publisher.text == self.stored_text
+        return ended
+
+    @property
+    def stored_text(self) -> str:
+        return "".join(entry.data for entry in self.log.entries if entry.stream_id == self.id and entry.type == "text")
 
     def _before_first(self) -> First:
         self.firsts.append(asyncio.get_running_loop().time())
@@ -185,6 +192,18 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> Lines:
 
 def types(log: ScriptedLog) -> list[str]:
     return [entry.type for entry in log.entries]
+
+
+async def test_the_text_of_a_long_answer_is_not_kept(log: ScriptedLog) -> None:
+    stream = Stream(log)
+    await stream.write(1024 * "x" for _ in range(publisher_module.KEPT_BYTES // 1024))
+    await asyncio.sleep(1)
+    assert stream.publisher.text == stream.stored_text
+    assert len(stream.stored_text) == publisher_module.KEPT_BYTES
+    await stream.write(["y"])
+    await stream.finish()
+    assert stream.publisher.text is None
+    assert stream.stored_text.endswith("xy")
 
 
 # --- batching ---
