@@ -187,7 +187,8 @@ class RunningStream:
     def _said(self) -> list[ModelMessage] | None:
         """What the model is to answer, if that need not be read: a first prompt, in a process that is alone.
 
-        Elsewhere somebody may have asked to stop it before this process could hear of that: reading would tell.
+        Where there are others, one may have asked to stop it before this process could hear of that: reading would
+        tell. (Processes that share a SQLite file alone never hear of each other: their stops come with the lease.)
         """
         prompt = self._accepted.stream.prompt if self._accepted.begun and self._bus.is_alone else None
         if prompt is None or prompt.parent_id is not None:

@@ -34,8 +34,9 @@ _searches = _Searches(1, "chat-search")
 async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Run a synchronous function that uses the database on one of four threads of its own.
 
-    A cancelled caller does not wait: work that has not begun never begins, work that has begun runs to its end.
-    Raises OperationalError after `EVENTS_STORAGE_TIMEOUT_SECONDS`, and lets go of a PostgreSQL that does not answer.
+    A cancelled caller does not wait: work that has not begun never begins, work that has begun runs to its end,
+    unless that of the process comes first. Raises OperationalError after `EVENTS_STORAGE_TIMEOUT_SECONDS`, and lets go
+    of a PostgreSQL that does not answer.
     """
     return await _run(_database_threads, function, *args, **kwargs)
 

@@ -51,6 +51,7 @@ class InProcessChannelLayer(InMemoryChannelLayer):
     As there, each full channel name has a capacity of its own, and `receive` takes the full name.
     """
 
+    is_here = True  # whoever asks for a membership (`join`, `leave`) has it at once
     channels: dict[str, _Channel]  # type: ignore[assignment]  # dict is invariant
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic, **config: Any) -> None:

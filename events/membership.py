@@ -30,7 +30,7 @@ class Membership:
         self.channel = ""
         self.sender = uuid4().hex  # in messages: this process
         self._others: Callable[[str], bool] | None = getattr(layer, "has_others", None)
-        self._is_here = hasattr(layer, "join") and hasattr(layer, "leave")  # it neither waits nor fails
+        self._is_here: bool = getattr(layer, "is_here", False)  # in this process: it neither waits nor fails
         self.away = False  # the last call failed: what can wait, waits for `keep`
         self._wanted = wanted
         self._asked: set[UUID] = set()  # the layer may have us in their groups

@@ -8,7 +8,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
 T = TypeVar("T")
@@ -21,7 +21,7 @@ class _Call(NamedTuple):
 
 
 class Threads:
-    """So many, started with the first call, for any event loop. None of them holds up the end of the process.
+    """At most so many, as many as are needed, for any event loop. None of them holds up the end of the process.
 
     `on_end` is called on each when it is closed.
     """
@@ -29,55 +29,100 @@ class Threads:
     def __init__(self, count: int, name: str, on_end: Callable[[], None] = lambda: None) -> None:
         self._count, self._name, self._on_end = count, name, on_end
         self._calls: SimpleQueue[_Call | asyncio.Future[None]] = SimpleQueue()
-        self._started = False
+        self._running = self._unfinished = 0
+        self._closed = False
 
     def run(self, function: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
-        """What the function returns or raises. If the future is cancelled, what has not begun never begins."""
-        if not self._started:
-            self._started = True
-            for number in range(self._count):
-                threading.Thread(target=self._work, name=f"{self._name}_{number}", daemon=True).start()
+        """What the function returns or raises. If the future is cancelled, what has not begun never begins.
+
+        Raises RuntimeError if they are closed, or if no thread can be had at all.
+        """
+        if self._closed:
+            raise RuntimeError(f"The threads {self._name} are closed.")
+        if self._running == 0 or self._running < min(self._count, self._unfinished + 1):
+            self._start()
+        self._unfinished += 1
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._calls.put(_Call(function, arguments, future))
         return future
 
     async def aclose(self, seconds: float) -> int:
-        """Ends them when they have done what they were given; how many are stuck, and left behind. Once only."""
-        if not self._started:
+        """Ends them when they have done what they were given; how many are stuck, and left behind. Idempotent.
+
+        What waits behind those that are stuck is cancelled.
+        """
+        if self._closed:
             return 0
-        ends = [asyncio.get_running_loop().create_future() for _ in range(self._count)]
+        self._closed = True
+        ends = [asyncio.get_running_loop().create_future() for _ in range(self._running)]
         for end in ends:
             self._calls.put(end)
+        if not ends:
+            return 0
         _, stuck = await asyncio.wait(ends, timeout=seconds)
+        if stuck:
+            self._cancel_what_waits()
         return len(stuck)
+
+    # --- inside ---
+
+    def _start(self) -> None:
+        name = f"{self._name}_{self._running}"
+        try:
+            threading.Thread(target=self._work, name=name, daemon=True).start()
+        except RuntimeError:  # there are too many
+            if self._running == 0:
+                raise
+        else:
+            self._running += 1
+
+    def _cancel_what_waits(self) -> None:
+        ends = []
+        with suppress(Empty):
+            while True:
+                waiting = self._calls.get_nowait()
+                if isinstance(waiting, _Call):
+                    waiting.future.cancel()
+                else:
+                    ends.append(waiting)
+        for end in ends:
+            self._calls.put(end)
+
+    def _settle(self, future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
+        self._unfinished -= 1
+        _settle(future, result, error)
+
+    # --- on a thread ---
 
     def _work(self) -> None:
         while isinstance(call := self._calls.get(), _Call):
-            if not call.future.cancelled():
-                _carry_out(call)
+            self._carry_out(call)
             del call  # while it waits for the next one it keeps nothing of this
-        self._on_end()
-        _tell(call, None, None)
+        try:
+            self._on_end()
+        finally:
+            _tell(call, _settle, call, None, None)
+
+    def _carry_out(self, call: _Call) -> None:
+        function, arguments, future = call
+        result: Any = None
+        error: BaseException | None = None
+        try:
+            if not future.cancelled():
+                result = function(*arguments)
+        except StopIteration as raised:  # no future takes it
+            error = RuntimeError(repr(raised))
+        except BaseException as raised:
+            error = raised
+        try:
+            _tell(future, self._settle, future, result, error)
+        finally:
+            del call, function, arguments, future, result, error  # the error's traceback has this frame: a circle
 
 
-def _carry_out(call: _Call) -> None:
-    result: Any = None
-    error: BaseException | None = None
-    try:
-        result = call.function(*call.arguments)
-    except StopIteration as raised:  # no future takes it
-        error = RuntimeError(repr(raised))
-    except BaseException as raised:
-        error = raised
-    try:
-        _tell(call.future, result, error)
-    finally:
-        del error  # its traceback has this frame
-
-
-def _tell(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
+def _tell(future: asyncio.Future[Any], how: Callable[..., None], *arguments: Any) -> None:
     with suppress(RuntimeError):  # its loop has been closed
-        future.get_loop().call_soon_threadsafe(_settle, future, result, error)
+        future.get_loop().call_soon_threadsafe(how, *arguments)
 
 
 def _settle(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:

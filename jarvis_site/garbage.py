@@ -12,7 +12,7 @@ from collections.abc import Callable
 _LOOK_SECONDS = 1.0
 _CALM_SECONDS = 20.0  # between two of them while nobody is there
 _LONGEST_SECONDS = 120.0  # else: at fifty new streams a second, 15 MB that nobody uses
-# What is young is looked through when there are so many objects more, and every third time what was left of it as well.
+# What is young is looked through when there are so many objects more, and every few times what was left of it, too.
 # Python's 700 and 10 come in the middle of a tick, whose batches live until they are stored: measured with 1,000
 # streams, 5 % of what a token costs.
 _YOUNG = 10_000, 3

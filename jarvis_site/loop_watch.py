@@ -46,7 +46,8 @@ class LoopWatch:
         leave_seconds = conf.flush_interval_seconds * TICK_SHARE * USUAL_TICKS
         self._tick_seconds = min(max(leave_seconds, LEAST_TICK_SECONDS), MOST_TICK_SECONDS)
         self._told: deque[float] = deque(maxlen=LINES)
-        self._ticked = self._due = 0.0  # when the loop did last, and should next; written by the loop only
+        self._due = 0.0  # when the loop should tick next; this and the next are written by the loop only
+        self._late = (0.0, 0.0)  # when the last tick that was late was due, and came
         self._stopped = threading.Event()
 
     def start(self) -> None:
@@ -68,7 +69,6 @@ class LoopWatch:
     # --- on the loop ---
 
     def _schedule(self, now: float) -> None:
-        self._ticked = now
         self._due = (floor((now + EARLY_SECONDS) / self._tick_seconds) + 1) * self._tick_seconds
         self._timer = self._loop.call_at(self._due, self._tick)
 
@@ -76,6 +76,8 @@ class LoopWatch:
         now = self._loop.time()
         late_seconds = max(0.0, now - self._due)
         self.lag_seconds.observe(late_seconds)
+        if late_seconds > self._warning_seconds:
+            self._late = (self._due, now)
         if late_seconds > self.longest_seconds:
             self.longest_seconds = late_seconds
         self._schedule(now)
@@ -94,8 +96,8 @@ class LoopWatch:
         until = time.monotonic() + TOLD_SECONDS
         while self._due == due and time.monotonic() < until and not self._stopped.wait(0.01):
             pass
-        ticked = time.monotonic() if self._due == due else self._ticked
-        return ticked - due
+        late_due, ticked = self._late
+        return (ticked if late_due == due else time.monotonic()) - due
 
     def _warn(self, seconds: float, stack: str) -> None:
         now = time.monotonic()

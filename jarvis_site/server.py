@@ -51,7 +51,8 @@ _SOCKET_OPTIONS = (
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
     (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 30_000),
     (socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, 128 << 10),
-    # Twice that are taken. Left to itself the kernel takes up to 4 MiB for who does not read, more than a response has.
+    # Left to itself the kernel takes up to 4 MiB for who does not read, more than a response has. It doubles this,
+    # within `net.core.wmem_max`; a connection gets so much in each round trip at most, which is plenty for text.
     (socket.SOL_SOCKET, socket.SO_SNDBUF, 256 << 10),
 )
 

@@ -55,7 +55,7 @@ class Script:
         return self.text[4 * k : 4 * k + 4] if self.text else numbered(k)
 
 
-@lru_cache(maxsize=10_000)  # a megabyte at most: to make a token anew for every stream is a tenth of all that it costs
+@lru_cache(maxsize=10_000)  # some 2 MB: to make a token anew for every stream is a tenth of all that it costs
 def numbered(k: int) -> str:
     return f"⟨{k}:{crc32(b'%d' % k):08x}⟩"
 

@@ -25,7 +25,10 @@ def write_of(send: Send) -> Callable[[bytes], bool] | None:
             sending.send(None)
         except StopIteration:
             return True
-        sending.close()  # another uvicorn: it waits before it writes, and whoever asked has to wait with it
-        return False
+        # Another uvicorn, that waits for something else: what it has written nobody knows. A cut can be resumed, but
+        # nothing that is sent twice can be called back.
+        sending.close()
+        response.transport.close()
+        return True
 
     return write

@@ -121,10 +121,12 @@ async def test_a_stop_from_elsewhere_that_came_before_anybody_listened_is_found_
 
     monkeypatch.setattr(leases, "RENEW_SECONDS", 1e9)
     monkeypatch.setattr(hub, "join", stop_elsewhere_and_join)
-    accepted = await talk.ask(prompt)
-    assert await talk.end_of(accepted) == "stopped"
-    assert talk.history.kinds() == ["thinking", "prompt", "end"]
-    await hub.layer.group_discard("somebody", "elsewhere")
+    try:
+        accepted = await talk.ask(prompt)
+        assert await talk.end_of(accepted) == "stopped"
+        assert talk.history.kinds() == ["thinking", "prompt", "end"]
+    finally:
+        await hub.layer.group_discard("somebody", "elsewhere")
 
 
 async def test_a_first_prompt_needs_no_reading_where_nobody_else_can_have_stopped_it(
