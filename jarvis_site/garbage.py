@@ -1,8 +1,7 @@
 """When Python looks for cycles of objects that nobody uses: while nobody is there, and seldom else.
 
 A full collection goes over all that lives while the loop stands still: 0.1 ms for each stream, and left alone there is
-one every few seconds (measured: 97 ms with 800 streams, which then were all late). What they find is little: some
-twenty objects of a stream.
+one every few seconds (measured: 97 ms with 800 streams, which then were all late).
 """
 
 import asyncio
@@ -11,13 +10,11 @@ from collections.abc import Callable
 
 _LOOK_SECONDS = 1.0
 _CALM_SECONDS = 20.0  # between two of them while nobody is there
-_LONGEST_SECONDS = 120.0  # else: at fifty new streams a second, 15 MB that nobody uses
+_LONGEST_SECONDS = 120.0  # else
 # What is young is looked through when there are so many objects more, and every few times what was left of it, too.
 # Python's 700 and 10 come in the middle of a tick, whose batches live until they are stored: measured with 1,000
-# streams, 5 % of what a token costs.
+# streams, 5 % of what a token costs. Nor do they find what a stream's start leaves behind it, as it lives too long.
 _YOUNG = 10_000, 3
-# Many who come leave many such objects behind them, and the process would grow by those too; few leave little.
-_GROWN, _GROWN_BY = 1.25, 250
 
 
 class Garbage:
@@ -31,7 +28,7 @@ class Garbage:
         gc.collect()
         gc.freeze()
         gc.set_threshold(*_YOUNG, 1_000_000)
-        self._collected_at, self._here = self._loop.time(), 0
+        self._collected_at = self._loop.time()
         self._timer = self._loop.call_later(_LOOK_SECONDS, self._look)
 
     def stop(self) -> None:
@@ -40,9 +37,7 @@ class Garbage:
         gc.set_threshold(*self._usual)
 
     def _look(self) -> None:
-        here, since_seconds = self._population(), self._loop.time() - self._collected_at
-        grown = here > max(_GROWN * self._here, self._here + _GROWN_BY)
-        if grown or since_seconds >= (_LONGEST_SECONDS if here else _CALM_SECONDS):
+        if self._loop.time() - self._collected_at >= (_LONGEST_SECONDS if self._population() else _CALM_SECONDS):
             gc.collect()
-            self._collected_at, self._here = self._loop.time(), here
+            self._collected_at = self._loop.time()
         self._timer = self._loop.call_later(_LOOK_SECONDS, self._look)

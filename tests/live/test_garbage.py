@@ -41,17 +41,6 @@ async def test_they_come_every_two_minutes_however_many_are_there(collections: l
     assert collections == [0, 120, 240]
 
 
-async def test_they_come_as_often_as_there_are_a_quarter_more_and_not_for_a_few(collections: list[int]) -> None:
-    here = 250
-    watch = Garbage(lambda: here)
-    for more in (251, 501, 502, 2_000, 2_500, 2_501):
-        await asyncio.sleep(5)
-        here = more
-    await asyncio.sleep(5)
-    watch.stop()
-    assert collections == [0, 6, 16, 21, 31]
-
-
 async def test_none_comes_by_itself_meanwhile(collections: list[int]) -> None:
     before = gc.get_threshold()
     watch = Garbage(lambda: 1)
