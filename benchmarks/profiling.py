@@ -27,7 +27,10 @@ from benchmarks.servers import BENCHMARKS, PROJECT, PYTHON, Server
 
 _ROWS = 25
 # Threads that wait; py-spy does not see it everywhere. What the kernel does in `select` is lost with them.
-_WAITS = ("_worker (concurrent/", "dequeue (logging/", "select (selectors", "wait (threading", "_lock (threading")
+_WAITS = (
+    *("_worker (concurrent/", "Threads._work (", "Writer._run (", "select (selectors", "wait (threading"),
+    "_lock (threading",
+)
 _NATIVE_WAITS = ("epoll_pwait", "epoll_wait")  # uvloop's
 _FRAME = re.compile(r"(?P<function>.+) \((?P<file>[^)]*)\)$")
 _IS_PYTHON = re.compile(r"\.py:\d+\)$|\(<\w+>:\d+\)$")
