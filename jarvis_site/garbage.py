@@ -13,7 +13,7 @@ _CALM_SECONDS = 20.0  # between two of them while nobody is there
 _LONGEST_SECONDS = 120.0  # else
 # What is young is looked through when there are so many objects more, and every few times what was left of it, too.
 # Python's 700 and 10 come in the middle of a tick, whose batches live until they are stored: measured with 1,000
-# streams, 5 % of what a token costs. Nor do they find what a stream's start leaves behind it, as it lives too long.
+# streams, 5 % of what a token costs.
 _YOUNG = 10_000, 3
 
 

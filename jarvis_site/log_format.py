@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 _MAX_CHARACTERS = 16_000  # of one value; the end of a traceback says most, so the beginning goes
-_WORD_CHARACTERS = 40
+_WORD_CHARACTERS = 40  # what is longer is seldom said twice
 _BARE = re.compile(r'[^\s"=\\]+')
 _PLAIN = re.compile(r"[0-9a-f.-]{1,40}")  # ids and numbers: needs no quotes, and can be no secret
 _SPECIAL = re.compile(r'["\\]|[^\x20-\x7e]')

@@ -13,6 +13,7 @@ import uvicorn
 from events.consumers import WRITE
 from jarvis_site.asgi.response_guard import ResponseGuard
 from jarvis_site.asgi.types import Application, Receive, Scope, Send
+from jarvis_site.asgi.uvicorn_write import write_of
 
 PIECE = b"%06d" + 4090 * b"."
 MANY = 4_000  # 16 MB: more than any kernel takes for who does not read
@@ -65,6 +66,30 @@ async def test_what_is_written_at_once_and_what_is_sent_arrive_in_their_order(pr
                 assert chunk[start : start + 6] == b"%06d" % place
                 place += 1
     assert place == MANY
+
+
+async def test_a_uvicorn_that_waits_for_something_else_is_cut_off_rather_than_given_text_twice() -> None:
+    class Flow:
+        write_paused = False
+
+    class Transport:
+        closed = False
+
+        def close(self) -> None:
+            self.closed = True
+
+    class Response:
+        flow, transport, written = Flow(), Transport(), b""
+
+        async def send(self, message: Any) -> None:
+            self.written += message["body"]
+            await asyncio.sleep(0)
+
+    response = Response()
+    write = write_of(response.send)
+    assert write is not None
+    assert write(b"text"), "it may have been written, and is not to be sent again"
+    assert (response.written, response.transport.closed) == (b"text", True)
 
 
 async def test_another_servers_send_is_left_alone() -> None:
