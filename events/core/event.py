@@ -16,12 +16,12 @@ class Event(NamedTuple):
 
 
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
-_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+_UNSTORABLE = re.compile(r"[\0\ud800-\udfff]")
 _to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 # A NUL has left the encoder as an escape; a pair of backslashes is consumed first, because what follows it is text.
 _ESCAPED_NUL = re.compile(r"(\\\\)|\\u0000")
 # NEL, LS and PS may stand in JSON, but readers that use str.splitlines() take them for the end of a line.
-_UNSAFE = re.compile("[\ud800-\udfff\x85\u2028\u2029]")
+_UNSAFE = re.compile(r"[\ud800-\udfff\x85\u2028\u2029]")
 
 
 def storable(text: str) -> str:
@@ -61,4 +61,4 @@ def _one_line(text: str) -> str:
 
 def _safe(match: re.Match[str]) -> str:
     character = match[0]
-    return _REPLACEMENT if "\ud800" <= character <= "\udfff" else f"\\u{ord(character):04x}"
+    return _REPLACEMENT if 0xD800 <= ord(character) <= 0xDFFF else f"\\u{ord(character):04x}"
