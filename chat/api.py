@@ -17,7 +17,7 @@ from ninja.errors import HttpError, ValidationError
 from ninja.parser import Parser
 from ninja.security.base import AuthBase
 
-from chat import sessions, streams
+from chat import registry, sessions, streams
 from chat.callers import Caller, identify
 from chat.exceptions import (
     ChatError,
@@ -47,6 +47,7 @@ from chat.schemas import (
 )
 from chat.session_list import list_sessions, summary, with_activity
 from chat.snapshot import read_before, read_snapshot
+from chat.stream_state import StreamState
 from chat.threads import in_search_thread, in_thread
 from events.exceptions import BusClosed, EventsError
 
@@ -121,7 +122,11 @@ async def delete_session(request: CallerRequest, session_id: UUID) -> Status[Non
     summary="How a stream went, or goes",
 )
 async def get_stream(request: CallerRequest, session_id: UUID, stream_id: UUID) -> dict[str, Any]:
-    return await in_thread(_stream, request.auth, session_id, stream_id)
+    found = await in_thread(_stream, request.auth, session_id, stream_id)
+    for running in registry.running_here(stream_id):
+        if found["state"] == StreamState.THINKING:
+            found["state"] = running.state  # that it speaks is stored a moment later
+    return found
 
 
 @router.post("/{uuid:session_id}/stop/", response={200: Stopped, **_REFUSALS}, summary="Stop what is running")

@@ -27,6 +27,12 @@ NOT_STORED = Outcome(EndReason.STORAGE_ERROR, "The answer could not be stored. A
 _STORE_AGAIN_SECONDS = 1.0
 
 
+def not_stored(outcome: Outcome) -> Outcome:
+    """As that one ended, had it not been for the storage."""
+    seconds, first_token_seconds = outcome.duration_seconds, outcome.first_token_seconds
+    return replace(NOT_STORED, duration_seconds=seconds, first_token_seconds=first_token_seconds)
+
+
 async def end_answer(bus: EventBus, stream: Stream, publisher: BatchingPublisher, outcome: Outcome) -> None:
     """Stores the last text and the end; if the storage is away, tells the viewers now and stores them later."""
     natural = outcome.reason in (EndReason.COMPLETED, EndReason.LENGTH)
@@ -49,7 +55,7 @@ async def end_answer(bus: EventBus, stream: Stream, publisher: BatchingPublisher
             if not failed:  # an outage may last, and what is tried again every few seconds is one failure
                 failed = True
                 logger.info("event_buffer_cleanup_error", trace=trace, err=repr(error))
-            outcome = replace(NOT_STORED, duration_seconds=outcome.duration_seconds)
+            outcome = not_stored(outcome)
             _tell_unstored(bus, stream)
             await asyncio.sleep(_STORE_AGAIN_SECONDS)
             continue

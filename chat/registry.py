@@ -210,9 +210,17 @@ class Registry:
 
 def running() -> list[StreamState]:
     """The states of the streams that the running loop's registry has, if there is one."""
+    return [state for state in (each.state for each in running_here()) if state in UNFINISHED]
+
+
+def running_here(stream_id: UUID | None = None) -> list[RunningStream]:
+    """Those of the running loop's registry, if there is one; with `stream_id` that one, if it has it."""
     registry = _registries.get(asyncio.get_running_loop())
-    states = [] if registry is None else [each.state for each in registry.streams.values()]
-    return [state for state in states if state in UNFINISHED]
+    if registry is None:
+        return []
+    if stream_id is None:
+        return list(registry.streams.values())
+    return [registry.streams[stream_id]] if stream_id in registry.streams else []
 
 
 async def close_current(grace_seconds: float) -> None:

@@ -4,7 +4,7 @@ Log lines and their order are a contract (`docs/troubleshooting.md`): who looks 
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -13,17 +13,17 @@ from uuid import UUID
 import structlog
 
 from chat import metrics, turns, wire
-from chat.ending import NOT_STORED, end_answer, end_without_text, stored
+from chat.ending import NOT_STORED, end_answer, end_without_text, not_stored, stored
 from chat.providers.base import Finish, ModelMessage, ProviderError
 from chat.reading import read_model
 from chat.stream_log import log_end
 from chat.stream_state import EndReason, StreamState
 from chat.turns import Accepted, Outcome
 from events.bus import EventBus
-from events.core.event import Event
 from events.ended import one_ended
 from events.exceptions import StorageUnavailable
 from events.groups import Signal
+from events.listeners import Delivered
 from events.log_transaction import First
 from events.publisher import BatchingPublisher
 
@@ -47,7 +47,8 @@ class RunningStream:
         self._bus = bus
         self._accepted = accepted
         self._stop_reason: EndReason | None = None
-        self._speaks = self._trouble = False
+        self._trouble = False
+        self._first_token_seconds: float | None = None
         self._ending = False
         self._reading: asyncio.Task[Finish] | None = None
         self._news: asyncio.Event | None = None  # while it waits for its turn
@@ -59,7 +60,7 @@ class RunningStream:
     @property
     def state(self) -> StreamState:
         """Where it stands here; the storage follows with the next batch."""
-        return StreamState.STREAMING if self._speaks else StreamState(self.stream.state)
+        return StreamState(self.stream.state) if self._first_token_seconds is None else StreamState.STREAMING
 
     def stop(self, reason: EndReason) -> bool:
         """Ends the stream soon, with the first such reason; False if it has come to its end by itself."""
@@ -95,9 +96,10 @@ class RunningStream:
 
     # --- told by the hub ---
 
-    def on_event(self, event: Event, frame: bytes) -> None:
-        if event.type in wire.TERMINAL:
-            self.look_again()
+    def on_events(self, delivered: Sequence[Delivered]) -> None:
+        for event, _ in delivered:
+            if event.type in wire.TERMINAL:
+                self.look_again()
 
     def on_signal(self, signal: Signal) -> None:
         if signal.name == STOP:
@@ -174,12 +176,14 @@ class RunningStream:
             timers=self._bus.timers,
         )
         try:
-            outcome = replace(await self._read(publisher, said), duration_seconds=self._seconds())
+            outcome = await self._read(publisher, said)
+            first_token_seconds, seconds = self._first_token_seconds, self._seconds()
+            outcome = replace(outcome, duration_seconds=seconds, first_token_seconds=first_token_seconds)
             self._ending = True
             at_once = self._trouble or outcome.reason in _AWAITED
             async with nullcontext() if at_once else self._bus.ends.entered():
                 if self._trouble:  # since then
-                    outcome = replace(NOT_STORED, duration_seconds=outcome.duration_seconds)
+                    outcome = not_stored(outcome)
                 await end_answer(self._bus, self.stream, publisher, outcome)
         finally:  # this task may be cancelled: who drains has no more time for it
             await publisher.aclose()
@@ -219,8 +223,7 @@ class RunningStream:
         return Outcome(EndReason.PROVIDER_ERROR, "Something went wrong here. Ask again.", retryable=True)
 
     def _first_token(self) -> First:
-        self._speaks = True
-        seconds = self._seconds()
+        seconds = self._first_token_seconds = self._seconds()
         metrics.first_token_seconds.observe(seconds)
         return turns.first_token(self.stream, self._speaking, seconds)
 

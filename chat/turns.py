@@ -27,7 +27,7 @@ from events.statements import key_of, on_postgresql, run
 
 _ENDING = (
     *("state", "reason", "ended_at", "error_message", "retryable", "prompt_tokens", "completion_tokens"),
-    *("tokens", "batches", "text_bytes", "duration_seconds", "lease_id"),
+    *("tokens", "batches", "text_bytes", "duration_seconds", "first_token_seconds", "lease_id"),
 )
 
 
@@ -59,6 +59,7 @@ class Outcome:
     tokens: int = 0
     batches: int = 0
     text_bytes: int = 0
+    first_token_seconds: float | None = None
 
 
 @dataclass(slots=True)
@@ -126,12 +127,15 @@ def begin(log: LogTransaction, stream_id: UUID, *, force: bool) -> Begun | None:
 
 
 def first_token(stream: Stream, speaking: Entry, seconds: float) -> First:
-    """What is stored with the first batch: the state, the time, and before the text the status, `speaking`."""
+    """What is stored with the first batch: before the text the status, `speaking`. State and time follow it."""
     return First([speaking], Along(_speak, (stream.id, seconds)))
 
 
 def _speak(log: LogTransaction, begun: Sequence[tuple[UUID, float]]) -> None:
-    """Hundreds of streams may begin to speak together, and text waits for this: one statement, by hand."""
+    """Hundreds of streams may begin to speak together, and text waits for this: one statement, by hand.
+
+    It takes as long as the text itself, for each of them: so it comes with the second batch, when the first one is out.
+    """
     rows = [(key_of(stream_id), seconds) for stream_id, seconds in begun]
     marks, parameters = values(rows, "(%s::uuid, %s::float8)" if on_postgresql() else "")
     run(
@@ -166,6 +170,8 @@ def end(
     stream.prompt_tokens, stream.completion_tokens = outcome.prompt_tokens, outcome.completion_tokens
     stream.tokens, stream.batches, stream.text_bytes = outcome.tokens, outcome.batches, outcome.text_bytes
     stream.duration_seconds = outcome.duration_seconds
+    if outcome.first_token_seconds is not None:
+        stream.first_token_seconds = outcome.first_token_seconds
     if stream.duration_seconds is None:
         stream.duration_seconds = max(0.0, (stream.ended_at - stream.created_at).total_seconds())
     stream.lease_id = None  # only what runs refers to its process: a lease that ends has little to let go

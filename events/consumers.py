@@ -20,8 +20,9 @@ from events.core import sse
 from events.core.event import Event, encode_data
 from events.exceptions import BusClosed, StorageUnavailable
 from events.groups import Signal
+from events.listeners import Delivered
 from events.timers import EARLY_SECONDS
-from events.viewer import Delivered, Lost, Viewer
+from events.viewer import Lost, Viewer
 
 SSE_HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -195,16 +196,15 @@ class EventStreamConsumer(LongResponseConsumer):
         closing = self.viewer is not None and self.viewer.hub.closing
         return over or closing or self.sent_bytes >= conf.max_connection_bytes
 
-    def _write_at_once(self, write: Callable[[bytes], bool], event: Event, frame: bytes) -> bool:
-        """The viewer's `sink`: what this task would do with the event, if that is nothing but writing it."""
+    def _write_at_once(self, write: Callable[[bytes], bool], delivered: Sequence[Delivered]) -> bool:
+        """The viewer's `sink`: what this task would do with the events, if that is nothing but writing them."""
         try:
-            if not self.wants(event):
-                return True
-            if self.is_last(event) or not write(frame):
+            frames, last = self._frames(delivered)
+            if last or (frames and not write(frames)):
                 return False
         except Exception:
             return False  # the task meets it itself, and its response ends with it
-        self.sent_bytes += len(frame)
+        self.sent_bytes += len(frames)
         if self.viewer is not None and self.limited and self.sent_bytes >= conf.max_connection_bytes:
             self.viewer.wake()  # that was enough: the task ends the response
         return True

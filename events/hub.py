@@ -18,11 +18,10 @@ from channels.layers import get_channel_layer
 
 from events.burst import Burst
 from events.conf import conf
-from events.core.event import Event
 from events.event_log import EventLog
 from events.exceptions import BusClosed, StorageUnavailable, TooManyViewers
 from events.groups import Signal, event_message, group_name, parse, signal_message
-from events.listeners import Listener, tell, tell_each
+from events.listeners import Listener, News, end_of_next, tell, tell_each
 from events.log_writing import Committed
 from events.membership import LAYER_TIMEOUT_SECONDS, Membership
 from events.outbox import Outbox
@@ -48,7 +47,7 @@ class Hub:
         self.heads: dict[UUID, int] = {}  # as far as is known here, of sessions that are listened to
         self._by_hex: dict[str, UUID] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._news: list[tuple[UUID, Event | Signal]] = []  # that is to be handed over here
+        self._news: list[News] = []  # that is to be handed over here
         self._has_news = asyncio.Event()
         self._max_news = conf.channel_capacity
         self.repairing = asyncio.Semaphore(_REPAIRS)
@@ -132,7 +131,7 @@ class Hub:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _hand_on(self, news: Sequence[tuple[UUID, Event | Signal]]) -> None:
+    def _hand_on(self, news: Sequence[News]) -> None:
         """To who listens here, soon; what overflows is read from the log."""
         if not self.listeners:
             return
@@ -152,14 +151,17 @@ class Hub:
                 news, self._news = self._news, []
                 await self._tell(news, burst)
 
-    async def _tell(self, all_news: Sequence[tuple[UUID, Event | Signal]], burst: Burst) -> None:
+    async def _tell(self, all_news: Sequence[News], burst: Burst) -> None:
         begun = time.monotonic()
-        for session_id, news in all_news:
-            if listeners := self.listeners.get(session_id):
+        start = 0
+        while start < len(all_news):
+            end = end_of_next(all_news, start)
+            if listeners := self.listeners.get(all_news[start][0]):
                 try:
-                    tell(listeners, news)
+                    tell(listeners, all_news[start:end])
                 except Exception:  # one event must not make the whole process deaf
                     logger.exception("layer_message_failed")
+            start = end
             ended = time.monotonic()
             if burst.is_over(ended - begun):
                 await burst.give_way()
@@ -187,7 +189,7 @@ class Hub:
             logger.warning("layer_overflow", total=self._overflows)
             self._lose(list(self.listeners))
 
-    def _read(self, message: dict[str, Any]) -> tuple[UUID, Event | Signal] | None:
+    def _read(self, message: dict[str, Any]) -> News | None:
         try:
             if message.get("sender") == self.membership.sender:
                 return None  # one's own

@@ -175,7 +175,11 @@ class Along(NamedTuple):
 
 
 class First(NamedTuple):
-    """What goes with a stream's first text: `entries` before it, and what goes along."""
+    """What goes with a stream's first text: `entries` before it.
+
+    `along` goes with the text after it, if there is any before the stream's end: who begin to speak are many at a time,
+    and wait for nothing but their text.
+    """
 
     entries: Sequence[Entry]
     along: Along

@@ -26,8 +26,8 @@ T = TypeVar("T")
 
 _JOBS_PER_COMMIT = 2_000  # bounds one transaction; at 1,000 streams a commit carries some hundred
 # A prompt or an end takes some 2 ms, and whoever streams waits meanwhile. But who waits must not wait for long either:
-# of many, one in sixteen.
-_GIVING_WAY_PER_COMMIT, _GIVING_WAY_SHARES = 4, 16
+# of many, one in thirty-two.
+_GIVING_WAY_PER_COMMIT, _GIVING_WAY_SHARES = 4, 32
 _RETRY_SECONDS = 0.1
 _APART_AFTER_REFUSAL_SECONDS = 1.0  # where one unit of work refuses, others may: each of them would have all done twice
 _APART_SECONDS = 1.0  # for trying one by one what failed together; locks are waited for, so that may take long

@@ -20,7 +20,7 @@ from events.core.batching import Batch, Batcher
 from events.core.event import storable
 from events.event_log import EventLog
 from events.exceptions import BusClosed, StorageUnavailable
-from events.log_transaction import Append, Entry, First, LogTransaction
+from events.log_transaction import Along, Append, Entry, First, LogTransaction
 from events.resting import Rest
 from events.timers import Timers
 
@@ -36,10 +36,10 @@ KEPT_BYTES = 32 << 10
 class _Flight:
     """What has been handed to the log, and is not known to be stored."""
 
-    __slots__ = ("batch", "others", "told")
+    __slots__ = ("batch", "is_first", "others", "told")
 
-    def __init__(self, batch: Batch | None, others: int, told: bool) -> None:
-        self.batch, self.others, self.told = batch, others, told
+    def __init__(self, batch: Batch | None, others: int, told: bool, is_first: bool) -> None:
+        self.batch, self.others, self.told, self.is_first = batch, others, told, is_first
 
 
 class BatchingPublisher:
@@ -69,7 +69,8 @@ class BatchingPublisher:
         self._session_id, self._stream_id, self._turn = session_id, stream_id, turn
         self._text_type, self._encode = text_type, encode
         self._before_first: Callable[[], First] | None = before_first
-        self._first: First | None = None
+        self._before_text: Sequence[Entry] = ()  # of the first text, until that is stored
+        self._along: Along | None = None  # with the text after it
         self._on_trouble = on_trouble
         self._loop = asyncio.get_running_loop()
         self._timers, self._pace = timers, timers.pace
@@ -106,7 +107,9 @@ class BatchingPublisher:
 
     def _add(self, texts: Sequence[str], since: float, now: float) -> None:
         if self._before_first is not None:
-            self._first, self._before_first = self._before_first(), None
+            self._before_text, self._along = self._before_first()
+            self._before_first = None
+            self._timers.one_begins(now)
         self._batcher.extend(texts, since)
         self._look(now)
 
@@ -138,8 +141,6 @@ class BatchingPublisher:
         def last_work(log: LogTransaction) -> T:
             if left is None:
                 return work(log, [])
-            if self._first is not None:
-                self._first.along.work(log, [self._first.along.item])
             return work(log, self._text_entries(left))
 
         result = await self._log.transaction(last_work, on_doubt, gives_way=True)
@@ -233,8 +234,9 @@ class BatchingPublisher:
         told = batch is not None and not self._last_line  # the last one has a line of its own
         if batch is not None and told:
             self._logger.debug("flush_start", size=batch.size_bytes)
-        along = None if batch is None or self._first is None else self._first.along
-        self._flight = _Flight(batch, len(others), told)
+        is_first = bool(self._before_text)
+        along = None if batch is None or is_first else self._along
+        self._flight = _Flight(batch, len(others), told, is_first)
         try:
             entries = others if batch is None else [*self._text_entries(batch), *others]
             self._log.hand_in(Append(self._session_id, entries, self._turn), self._land, self._doubt, along)
@@ -260,7 +262,10 @@ class BatchingPublisher:
         if not stored:
             self._break(trouble)
         elif batch is not None:
-            self._first = None
+            if flight.is_first:
+                self._before_text = ()
+            else:
+                self._along = None
             cause = metrics.BYTES if batch.size_bytes > self._batcher.flush_bytes else metrics.INTERVAL
             metrics.flushed(batch, cause if flight.told else metrics.END)
             if flight.told:
@@ -290,7 +295,7 @@ class BatchingPublisher:
 
     def _text_entries(self, batch: Batch) -> Sequence[Entry]:
         text = Entry(self._text_type, self._encode(batch.text), self._stream_id)
-        return [text] if self._first is None else [*self._first.entries, text]
+        return [*self._before_text, text]
 
     def _count(self, batch: Batch, *, batches: int = 1) -> None:
         self.batches += batches

@@ -42,11 +42,19 @@ class Timers:
             self._loop.call_at(at, self._call, at)
         callbacks.append(callback)
 
+    def one_begins(self, now: float) -> None:
+        """A stream has its first text."""
+        self.pace.begun += 1
+        self._judge(now)
+
+    def _judge(self, now: float) -> None:
+        if not self.pace.is_judged(now):
+            self.pace.judge(now, _spent_seconds())
+
     def _call(self, at: float) -> None:
         now = self._loop.time()
         self.pace.note(now - at)
-        if not self.pace.is_judged(now):
-            self.pace.judge(now, _spent_seconds())
+        self._judge(now)
         for callback in self._due.pop(at):
             try:
                 callback(at)

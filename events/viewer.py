@@ -2,8 +2,8 @@
 
 What a viewer is given is contiguous: exactly the next seq is taken from the queue, an older one is dropped, and
 before a newer one the gap is read from the log. The queue may overflow: then it is emptied, and the log is read.
-The very next event need not go through the queue: a `sink` may take it where the hub hands it over (the consumer's, if
-the server has the extension `events.write`), which wakes nobody.
+The very next events need not go through the queue: a `sink` may take them where the hub hands them over (the
+consumer's, if the server has the extension `events.write`), which wakes nobody.
 """
 
 import asyncio
@@ -16,20 +16,13 @@ from events import metrics
 from events.conf import conf
 from events.core import sse
 from events.core.cursor import Cursor, Step
-from events.core.event import Event
 from events.event_log import EventLog
 from events.groups import Signal
 from events.hub import Hub
+from events.listeners import Delivered
 
 QUEUE_EVENTS = 256  # about 18 s of one stream; a viewer that is further behind reads the log
 SIGNALS = 16
-
-
-class Delivered(NamedTuple):
-    """An event and its SSE frame, which all viewers of a process share."""
-
-    event: Event
-    frame: bytes
 
 
 class Lost(NamedTuple):
@@ -44,8 +37,8 @@ class Viewer:
         self.gaps = 0
         self.signals: list[Signal] = []  # not looked at yet, the newest `SIGNALS`
         self.hub = hub
-        # Takes the very next event while somebody waits in `next`, who then need not be woken; False: it does not.
-        self.sink: Callable[[Event, bytes], bool] | None = None
+        # Takes the very next events while somebody waits in `next`, who then need not be woken; False: none of them.
+        self.sink: Callable[[Sequence[Delivered]], bool] | None = None
         self._log = log
         self._cursor = Cursor(after)
         self._queue: list[Delivered] = []  # lists: an empty deque has 0.7 KB
@@ -107,12 +100,14 @@ class Viewer:
 
     # --- told by the hub ---
 
-    def on_event(self, event: Event, frame: bytes) -> None:
-        if self.sink is not None and self._is_idle and event.seq == self.cursor_seq + 1 and self.sink(event, frame):
-            self._cursor.seq = event.seq
+    def on_events(self, delivered: Sequence[Delivered]) -> None:
+        is_next = self._is_idle and delivered[0].event.seq == self.cursor_seq + 1
+        if is_next and self.sink is not None and self.sink(delivered):
+            self._cursor.seq = delivered[-1].event.seq
             return
-        self._queue.append(Delivered(event, frame))
-        self._queued_bytes += len(frame)
+        self._queue += delivered
+        for _, frame in delivered:
+            self._queued_bytes += len(frame)
         if len(self._queue) > QUEUE_EVENTS or self._queued_bytes > self._max_queued_bytes:
             self._forget_queue()
             self._read_log = self._missed = True

@@ -23,7 +23,7 @@ def start() -> None:
     Where nobody calls it (plain `daphne`), the first viewer or prompt does the same, and the loop is not watched.
     """
     global _garbage
-    _garbage = Garbage(lambda: len(registry.running()) + bus.current().hub.viewers)
+    _garbage = Garbage(lambda: len(registry.running_here()) + bus.current().hub.viewers)
     loop_watch.start()
     registry.current().start()
 

@@ -11,10 +11,10 @@ from collections.abc import Callable
 _LOOK_SECONDS = 1.0
 _CALM_SECONDS = 20.0  # between two of them while nobody is there
 _LONGEST_SECONDS = 120.0  # else
-# What is young is looked through when there are so many objects more, and every few times what was left of it, too.
-# Python's 700 and 10 come in the middle of a tick, whose batches live until they are stored: measured with 1,000
-# streams, 5 % of what a token costs.
-_YOUNG = 10_000, 3
+# What is young is looked through once, when there are so many objects more (some 5 ms): Python's 700 come in the middle
+# of a tick, whose batches live until they are stored (measured with 1,000 streams: 5 % of what a token costs). What was
+# left of it is not looked through again before a full collection: with 2,700 streams that took 100 ms at a time.
+_YOUNG = 20_000
 
 
 class Garbage:
@@ -27,7 +27,7 @@ class Garbage:
         # What is loaded now stays: 150,000 objects, over which no collection needs to go.
         gc.collect()
         gc.freeze()
-        gc.set_threshold(*_YOUNG, 1_000_000)
+        gc.set_threshold(_YOUNG, 1_000_000, 1_000_000)
         self._collected_at = self._loop.time()
         self._timer = self._loop.call_later(_LOOK_SECONDS, self._look)
 

@@ -1,7 +1,7 @@
 """The hub on real Redis layers: ours, the one it comes from, and the other one that channels_redis has."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 from uuid import UUID, uuid4
@@ -16,6 +16,7 @@ from events import redis_layer
 from events.core.event import Event
 from events.groups import Signal
 from events.hub import Hub
+from events.listeners import Delivered
 from events.redis_layer import RedisChannelLayer
 from tests.cluster.client import Client
 from tests.cluster.cluster import Cluster
@@ -45,8 +46,8 @@ class Ear:
         self.losses = 0
         self._news = asyncio.Event()
 
-    def on_event(self, event: Event, frame: bytes) -> None:
-        self.heard.append(event)
+    def on_events(self, delivered: Sequence[Delivered]) -> None:
+        self.heard += [event for event, _ in delivered]
         self._news.set()
 
     def on_signal(self, signal: Signal) -> None:

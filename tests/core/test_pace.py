@@ -149,6 +149,25 @@ def test_many_that_come_are_known_to_be_too_many_before_the_loop_is_late() -> No
         assert loop.run(2, late_seconds=0.0, share=0.1)[-1] == USUAL_SECONDS  # they do not need so much
 
 
+def test_many_that_begin_to_speak_are_known_to_be_too_many_at_once_even_after_a_quiet_time() -> None:
+    loop = Loop()
+    loop.pace.streams = 2_000
+    loop.run(5, late_seconds=0.0, share=0.01)  # they came, and have waited for their models since
+    assert loop.pace.interval_seconds == USUAL_SECONDS
+    loop.now += 10  # nothing to do meanwhile: nobody judges
+    loop.pace.begun += 1
+    assert loop.run(0.01, late_seconds=0.0)[0] == LONGEST_SECONDS
+    assert loop.run(3, late_seconds=0.0, share=0.1)[-1] == USUAL_SECONDS  # they do not need so much
+
+
+def test_few_that_begin_to_speak_change_nothing() -> None:
+    loop = Loop()
+    loop.pace.streams = 100
+    for _ in range(100):
+        loop.pace.begun += 1
+        assert loop.run(0.11, late_seconds=0.0)[-1] == USUAL_SECONDS
+
+
 def test_what_a_batch_costs_is_learnt_while_there_is_much_to_do() -> None:
     for cost_seconds, interval_seconds in (
         (40e-6, USUAL_SECONDS),

@@ -5,7 +5,7 @@ import gc
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 from unittest.mock import patch
@@ -23,6 +23,7 @@ from events.exceptions import StorageUnavailable, TooManyViewers
 from events.groups import Signal, event_message, group_name
 from events.hub import Hub
 from events.layers import InProcessChannelLayer
+from events.listeners import Delivered
 from events.viewer import QUEUE_EVENTS, Lost
 from tests.events.conftest import Reader, entry, until
 
@@ -98,8 +99,8 @@ class Listening:
         self.events: list[Event] = []
         self.signals: list[Signal] = []
 
-    def on_event(self, event: Event, frame: bytes) -> None:
-        self.events.append(event)
+    def on_events(self, delivered: Sequence[Delivered]) -> None:
+        self.events += [event for event, _ in delivered]
 
     def on_signal(self, signal: Signal) -> None:
         self.signals.append(signal)
@@ -596,9 +597,9 @@ async def test_others_get_their_turn_while_many_messages_come_from_here_and_else
     class Counting(Listening):
         """Works for 0.3 ms, and notes in which turn of the loop it is told of each event."""
 
-        def on_event(self, event: Event, frame: bytes) -> None:
-            told.append(turn)
-            until = time.monotonic() + 0.0003
+        def on_events(self, delivered: Sequence[Delivered]) -> None:
+            told.extend([turn] * len(delivered))
+            until = time.monotonic() + 0.0003 * len(delivered)
             while time.monotonic() < until:
                 pass
 
@@ -698,7 +699,7 @@ async def test_a_listener_that_raises_keeps_nothing_from_the_others_of_its_sessi
     no_checks: None, bus: EventBus, session_id: UUID
 ) -> None:
     class Broken(Listening):
-        def on_event(self, event: Event, frame: bytes) -> None:
+        def on_events(self, delivered: Sequence[Delivered]) -> None:
             raise ValueError
 
         def on_signal(self, signal: Signal) -> None:

@@ -582,15 +582,24 @@ async def test_text_that_another_has_ended_the_stream_before_is_not_counted(
     assert (counted, log.text) == (["a"], "a")
 
 
-async def test_with_the_first_text_goes_its_work_once_and_not_if_the_turn_is_refused(log: ScriptedLog) -> None:
-    stream = Stream(log)
-    await stream.write("ab", 0.1)
-    assert len(stream.works) == 1
-    log.turn = 2
-    late = Stream(log)
+async def test_behind_the_first_text_goes_its_work_once_and_not_if_the_turn_is_refused(log: ScriptedLog) -> None:
+    stream, late = Stream(log), Stream(log)
+    await stream.write("a", 0.1)
+    assert stream.works == []
+    await stream.write("bc", 0.1)
+    assert stream.works == [stream.id]
     await late.write("a", 0.1)
+    log.turn = 2
+    await late.write("b", 0.1)
     assert late.troubles == [None]
     assert late.works == []
+
+
+async def test_an_end_without_a_second_text_leaves_the_work_of_the_first_undone(log: ScriptedLog) -> None:
+    stream = Stream(log)
+    await stream.write("a", 0.1)
+    await stream.finish()
+    assert (types(log), stream.works) == (["streaming", "text", "end"], [])
 
 
 @pytest.mark.parametrize("failure", [StorageUnavailable(), ValueError("anything else")])

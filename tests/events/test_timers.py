@@ -34,3 +34,11 @@ async def test_the_pace_goes_by_how_late_they_come() -> None:
             timers._call(at)
         await asyncio.sleep(0.1)
     assert pace.ticks > USUAL_TICKS
+
+
+async def test_who_begin_to_speak_are_counted_and_judged_at_once() -> None:
+    timers = Timers(pace := Pace(0.075, 0.2))
+    pace.streams = 2_000
+    timers.one_begins(asyncio.get_running_loop().time())
+    assert pace.begun == 1
+    assert pace.interval_seconds == pytest.approx(0.2)

@@ -15,6 +15,7 @@ from events.event_log import EventLog
 from events.exceptions import StorageUnavailable
 from events.groups import Signal
 from events.hub import Hub
+from events.listeners import Delivered
 from events.log_reading import Page
 from events.viewer import QUEUE_EVENTS, SIGNALS, Lost, Viewer
 from tests.events.conftest import until
@@ -60,9 +61,13 @@ def viewer_of(log: StoredLog, after: int = 0) -> Viewer:
     return Viewer(cast(Hub, hub), cast(EventLog, log), SESSION, after)
 
 
+def delivered(*seqs: int) -> list[Delivered]:
+    return [Delivered(event(seq), encode(event(seq))) for seq in seqs]
+
+
 def tell(viewer: Viewer, *seqs: int) -> None:
     for seq in seqs:
-        viewer.on_event(event(seq), encode(event(seq)))
+        viewer.on_events(delivered(seq))
 
 
 async def given(viewer: Viewer) -> list[int]:
@@ -104,9 +109,9 @@ class Sink:
         self.asked: list[int] = []
         viewer.sink = self
 
-    def __call__(self, event: Event, frame: bytes) -> bool:
-        assert frame == encode(event)
-        self.asked.append(event.seq)
+    def __call__(self, delivered: Sequence[Delivered]) -> bool:
+        assert all(frame == encode(event) for event, frame in delivered)
+        self.asked += [event.seq for event, _ in delivered]
         return self.takes
 
 
@@ -121,6 +126,18 @@ async def test_who_waits_is_not_woken_for_what_the_sink_takes(log: StoredLog) ->
     assert sink.asked == [5, 6, 7]
     assert [event.seq for event, _ in cast(Sequence[tuple[Event, bytes]], await task)] == [7, 8]
     assert log.reads == 0
+
+
+async def test_what_comes_together_is_taken_together_or_not_at_all(log: StoredLog) -> None:
+    viewer = await up_to_date(log, 4)
+    sink = Sink(viewer)
+    task = await waiting(viewer)
+    viewer.on_events(delivered(5, 6))
+    assert (sink.asked, viewer.cursor_seq) == ([5, 6], 6)
+    sink.takes = False
+    viewer.on_events(delivered(7, 8))
+    assert (sink.asked, viewer.cursor_seq) == ([5, 6, 7, 8], 6)
+    assert [event.seq for event, _ in cast(Sequence[Delivered], await task)] == [7, 8]
 
 
 async def test_a_sink_is_asked_only_for_the_very_next_while_somebody_waits_for_it(log: StoredLog) -> None:

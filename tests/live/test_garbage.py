@@ -44,7 +44,7 @@ async def test_they_come_every_two_minutes_however_many_are_there(collections: l
 async def test_none_comes_by_itself_meanwhile(collections: list[int]) -> None:
     before = gc.get_threshold()
     watch = Garbage(lambda: 1)
-    assert gc.get_threshold()[:2] == garbage._YOUNG, "the batches of a tick are more than Python's 700 objects"
-    assert gc.get_threshold()[2] >= 1_000_000
+    assert gc.get_threshold()[0] == garbage._YOUNG, "the batches of a tick are more than Python's 700 objects"
+    assert min(gc.get_threshold()[1:]) >= 1_000_000, "what was looked through once waits for a calm moment"
     watch.stop()
     assert gc.get_threshold() == before
