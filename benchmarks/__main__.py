@@ -15,6 +15,7 @@ from typing import Any
 from benchmarks import machine
 from benchmarks.report import Options, Report
 from benchmarks.servers import BENCHMARKS
+from jarvis_site import compiled
 
 CASES = {
     "a": "cpu_per_token",
@@ -79,7 +80,8 @@ async def _run(letters: Sequence[str], arguments: argparse.Namespace, results: P
 def _machine() -> dict[str, str]:
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     model = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
-    return {"cpu": model, "kernel": platform.release(), "python": platform.python_version()}
+    jarvis = "compiled" if compiled.folder().is_dir() else "not compiled"
+    return {"cpu": model, "kernel": platform.release(), "python": platform.python_version(), "jarvis": jarvis}
 
 
 if __name__ == "__main__":

@@ -59,7 +59,8 @@ def _machine(case: dict[str, Any]) -> str:
     machine = case["machine"]
     quick = " **A quick run: it shows that everything works, and measures little.**" if case["quick"] else ""
     load = case["load_average_before"]
-    return f"{machine['cpu']}, Linux {machine['kernel']}, Python {machine['python']}; load before: {load:.2f}.{quick}"
+    software = f"Linux {machine['kernel']}, Python {machine['python']}, Jarvis {machine['jarvis']}"
+    return f"{machine['cpu']}, {software}; load before: {load:.2f}.{quick}"
 
 
 def markdown(rows: Sequence[Row]) -> str:

@@ -2,9 +2,10 @@
 
 By thread: what the kernel has counted while all streams of 50 tokens/s stream, without a profiler. By function: py-spy
 looks at all threads 100 times a second, from the client's core; what is counted is those that run, and what C code does
-is its caller's. It stops the process to look, and hardly ever finds a thread at work that works for a millisecond at a
-time, as the log's writer does: only the first of the two says what that costs. Needs the right to look into another
-process: root, or `kernel.yama.ptrace_scope` 0.
+is its caller's. For that nothing of Jarvis is compiled, since machine code has no frames to look at. It stops the
+process to look, and hardly ever finds a thread at work that works for a millisecond at a time, as the log's writer
+does: only the first of the two says what that costs. Needs the right to look into another process: root, or
+`kernel.yama.ptrace_scope` 0.
 """
 
 import argparse
@@ -63,7 +64,7 @@ async def profiled(kind: type[Server], streams: int, seconds: float) -> list[str
     """Lines of `outermost;…;innermost count`, from the first request to the last token."""
     with tempfile.TemporaryDirectory(prefix="benchmark-profile-") as folder:
         output = Path(folder) / "stacks"
-        async with kind() as server:
+        async with kind(EVENTS_COMPILED="false") as server:
             await warm_up(server)
             until = LEAD_SECONDS + streams / server.starts_per_second + seconds
             command = [str(PYTHON.with_name("py-spy")), "record", "--pid", str(server.pid), "--format", "raw"]
