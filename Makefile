@@ -93,7 +93,7 @@ $(VENV)/installed: requirements.txt requirements-model.txt $(VENV)/created
 	@touch $@
 
 # Done, too, where this machine cannot compile.
-.compiled/done: $(VENV)/installed setup/compile requirements-compile.txt $(wildcard events/*.py events/core/*.py)
+.compiled/done: $(VENV)/installed setup/compile requirements-compile.txt jarvis_site/compiled.py events events/core $(wildcard events/*.py events/core/*.py)
 	@$(PYTHON) setup/compile
 	@mkdir -p .compiled
 	@touch $@

@@ -124,8 +124,8 @@ async def delete_session(request: CallerRequest, session_id: UUID) -> Status[Non
 async def get_stream(request: CallerRequest, session_id: UUID, stream_id: UUID) -> dict[str, Any]:
     found = await in_thread(_stream, request.auth, session_id, stream_id)
     for running in registry.running_here(stream_id):
-        if found["state"] == StreamState.THINKING:
-            found["state"] = running.state  # that it speaks is stored a moment later
+        if found["state"] == StreamState.THINKING and running.state is StreamState.STREAMING:
+            found["state"] = running.state  # which is stored a moment later
     return found
 
 

@@ -72,9 +72,9 @@ async def end_answer(bus: EventBus, stream: Stream, publisher: BatchingPublisher
         logger.info("stream_fenced", trace=trace)  # who took the turn has ended it, and has said so
 
 
-async def end_without_text(bus: EventBus, stream: Stream, seconds: float) -> None:
+async def end_without_text(bus: EventBus, stream: Stream, seconds: float, first_token_seconds: float | None) -> None:
     """The end of a stream that could not be ended as it should be; what viewers were given is kept."""
-    outcome = replace(NOT_STORED, duration_seconds=seconds)
+    outcome = replace(NOT_STORED, duration_seconds=seconds, first_token_seconds=first_token_seconds)
     ended = await stored(bus, partial(turns.end, stream_id=stream.id, outcome=outcome, force=True))
     if ended is not None:
         log_end(ended)

@@ -90,7 +90,7 @@ class RunningStream:
         except Exception:
             logger.exception("stream_failed", trace=self._trace)
             self._ending = True
-            await end_without_text(self._bus, self.stream, self._seconds())
+            await end_without_text(self._bus, self.stream, self._seconds(), self._first_token_seconds)
         finally:
             self._bus.hub.leave(self)
 

@@ -177,8 +177,8 @@ class Along(NamedTuple):
 class First(NamedTuple):
     """What goes with a stream's first text: `entries` before it.
 
-    `along` goes with the text after it, if there is any before the stream's end: who begin to speak are many at a time,
-    and wait for nothing but their text.
+    `along` goes with what is stored after it, or alone a second later, if there is no end before: who begin to speak
+    are many at a time, and wait for nothing but their text.
     """
 
     entries: Sequence[Entry]

@@ -16,6 +16,7 @@ from django.db import OperationalError
 
 from events import metrics
 from events.commit_outcome import OutcomeUnknown, has_committed
+from events.conf import conf
 from events.deadline import Deadline
 from events.exceptions import BusClosed, StorageUnavailable
 from events.log_threads import CLOSE_SECONDS, LogThreads
@@ -26,8 +27,8 @@ T = TypeVar("T")
 
 _JOBS_PER_COMMIT = 2_000  # bounds one transaction; at 1,000 streams a commit carries some hundred
 # A prompt or an end takes some 2 ms, and whoever streams waits meanwhile. But who waits must not wait for long either:
-# of many, one in thirty-two.
-_GIVING_WAY_PER_COMMIT, _GIVING_WAY_SHARES = 4, 32
+# of many, one in thirty-two, and one in eight once the first has used up a quarter of its time.
+_GIVING_WAY_PER_COMMIT, _GIVING_WAY_SHARES, _HURRIED_SHARES, _HURRY_SHARE = 4, 32, 8, 0.75
 _RETRY_SECONDS = 0.1
 _APART_AFTER_REFUSAL_SECONDS = 1.0  # where one unit of work refuses, others may: each of them would have all done twice
 _APART_SECONDS = 1.0  # for trying one by one what failed together; locks are waited for, so that may take long
@@ -97,12 +98,20 @@ class LogWriter:
                 jobs = [
                     *left,
                     *_taken(self._waiting, _JOBS_PER_COMMIT),
-                    *_taken(self._giving_way, max(_GIVING_WAY_PER_COMMIT, len(self._giving_way) // _GIVING_WAY_SHARES)),
+                    *_taken(self._giving_way, self._few()),
                 ]
                 left = self._in_hand = await self._commit([job for job in jobs if not job.over])
                 if left:
                     await asyncio.sleep(_RETRY_SECONDS)
             self._writes.clear()
+
+    def _few(self) -> int:
+        """How many of those that give way are in the next commit."""
+        waiting = self._giving_way
+        is_long = (
+            bool(waiting) and waiting[0].deadline - self._loop.time() < _HURRY_SHARE * conf.storage_timeout_seconds
+        )
+        return max(_GIVING_WAY_PER_COMMIT, len(waiting) // (_HURRIED_SHARES if is_long else _GIVING_WAY_SHARES))
 
     async def _commit(self, jobs: list[Job]) -> list[Job]:
         """Commits the jobs; one by one if they fail together. Gives those that are worth another try, in order."""

@@ -8,7 +8,7 @@ tokens).
 
 import asyncio
 from collections.abc import Callable, Sequence
-from math import inf
+from math import ceil, inf
 from typing import TypeVar
 from uuid import UUID
 
@@ -31,15 +31,16 @@ Last = Callable[[LogTransaction, Sequence[Entry]], T]
 # Of a stream's text, to be at hand at its end: else the log is read, a third of a millisecond of its writer for 140
 # batches. Longer ones are, so that 1,000 streams hold some 60 MB at most.
 KEPT_BYTES = 32 << 10
+_ALONG_SECONDS = 0.5  # or up to a second more: then what goes with a second text is stored without one
 
 
 class _Flight:
     """What has been handed to the log, and is not known to be stored."""
 
-    __slots__ = ("batch", "is_first", "others", "told")
+    __slots__ = ("along", "batch", "is_first", "others", "told")
 
-    def __init__(self, batch: Batch | None, others: int, told: bool, is_first: bool) -> None:
-        self.batch, self.others, self.told, self.is_first = batch, others, told, is_first
+    def __init__(self, batch: Batch | None, others: int, told: bool, is_first: bool, along: Along | None) -> None:
+        self.batch, self.others, self.told, self.is_first, self.along = batch, others, told, is_first, along
 
 
 class BatchingPublisher:
@@ -209,6 +210,15 @@ class BatchingPublisher:
             if self.rest.ends_at != at:  # else it is read now, and there may be something for this batch
                 self._look(max(at, self._loop.time()))
 
+    def _store_along(self, at: float) -> None:
+        """By itself, if the model says nothing for so long after its first words."""
+        if self._along is None or self._closing or self._broken:
+            return
+        if self._flight is None:
+            self._send(None, [])
+        else:  # it goes with that one, or comes after it
+            self._timers.call_at(at + 1, self._store_along)
+
     def _keep_pace(self) -> None:
         pace = self._pace
         self._kept = pace.changes
@@ -234,9 +244,9 @@ class BatchingPublisher:
         told = batch is not None and not self._last_line  # the last one has a line of its own
         if batch is not None and told:
             self._logger.debug("flush_start", size=batch.size_bytes)
-        is_first = bool(self._before_text)
-        along = None if batch is None or is_first else self._along
-        self._flight = _Flight(batch, len(others), told, is_first)
+        is_first = batch is not None and bool(self._before_text)
+        along = None if self._before_text else self._along
+        self._flight = _Flight(batch, len(others), told, is_first, along)
         try:
             entries = others if batch is None else [*self._text_entries(batch), *others]
             self._log.hand_in(Append(self._session_id, entries, self._turn), self._land, self._doubt, along)
@@ -259,13 +269,14 @@ class BatchingPublisher:
             if stored or trouble:  # what failed is stored with the end
                 self._count(batch)
             self._batcher.done(now)
+        if stored and flight.along is not None:
+            self._along = None
         if not stored:
             self._break(trouble)
         elif batch is not None:
             if flight.is_first:
                 self._before_text = ()
-            else:
-                self._along = None
+                self._timers.call_at(ceil(now + _ALONG_SECONDS), self._store_along)
             cause = metrics.BYTES if batch.size_bytes > self._batcher.flush_bytes else metrics.INTERVAL
             metrics.flushed(batch, cause if flight.told else metrics.END)
             if flight.told:

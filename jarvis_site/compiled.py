@@ -6,6 +6,7 @@ as it is now, and nothing old can be run by mistake. Why and what it gives: docs
 """
 
 import hashlib
+import importlib
 import sys
 import sysconfig
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ MODULES = (
     *("events/core/sse.py", "events/listeners.py", "events/measuring.py", "events/metrics.py", "events/publisher.py"),
     *("events/resting.py", "events/timers.py", "events/viewer.py"),
 )
+LIBRARY = "jarvis__mypyc"  # what all of them share
 _PACKAGES = ("events", "events.core")
 
 
@@ -37,17 +39,20 @@ def use() -> bool:
     Comes before the first import of any of `MODULES`.
     """
     compiled = folder()
-    if not compiled.is_dir():
+    sys.path.append(str(compiled))
+    try:
+        importlib.import_module(LIBRARY)
+    except (ImportError, OSError):  # it is not there, or was not made for this machine
+        sys.path.remove(str(compiled))
         return False
-    sys.path.append(str(compiled))  # for what all of them share
     for name in _PACKAGES:
-        package = __import__(name, fromlist=["__path__"])
-        package.__path__.insert(0, str(compiled / name.replace(".", "/")))
+        importlib.import_module(name).__path__.insert(0, str(compiled / name.replace(".", "/")))
     return True
 
 
 def _compiled_from() -> Iterator[Path]:
     """What decides how the machine code looks: what is compiled, what that uses, and how."""
+    yield Path(__file__)
     yield PROJECT / "setup/compile"
     yield PROJECT / "requirements-compile.txt"
     yield from sorted((PROJECT / "events").glob("*.py"))

@@ -43,6 +43,7 @@ def make_compiled(project: Path) -> Path:
     made = folder / "events" / "core" / "sse.py"
     made.parent.mkdir(parents=True)
     made.touch()
+    (folder / f"{compiled.LIBRARY}.py").touch()
     return made
 
 
@@ -52,12 +53,19 @@ def test_what_is_compiled_is_imported_and_all_else_as_before(project: Path) -> N
 
 
 @pytest.mark.parametrize(
-    "changed", ["events/core/sse.py", "events/hub.py", "setup/compile", "requirements-compile.txt"]
+    "changed",
+    ["events/core/sse.py", "events/hub.py", "jarvis_site/compiled.py", "setup/compile", "requirements-compile.txt"],
 )
 def test_a_source_that_has_changed_is_run_as_it_is_now(project: Path, changed: str) -> None:
     make_compiled(project)
     with open(project / changed, "a") as file:
         file.write("# changed\n")
+    assert run(project, "-c", LOOK) == f"False {project}/events/core/sse.py {project}/events/core/cursor.py\n"
+
+
+def test_what_was_compiled_for_another_machine_is_left_alone(project: Path) -> None:
+    made = make_compiled(project)
+    (made.parents[2] / f"{compiled.LIBRARY}.py").write_text("raise ImportError('not for this glibc')")
     assert run(project, "-c", LOOK) == f"False {project}/events/core/sse.py {project}/events/core/cursor.py\n"
 
 
@@ -91,7 +99,9 @@ def test_the_core_keeps_its_rules_when_it_is_compiled(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("runner", ["serve", "daphne", "uvicorn"])
 def test_servers_run_what_is_compiled(runner: str) -> None:
-    assert _runs_compiled(runner) == compiled.folder().is_dir()
+    can_compile = run(PROJECT_DIR, "setup/compile", "--can") == "yes\n"
+    assert compiled.folder().is_dir() == can_compile, "`make install` compiles what has changed"
+    assert _runs_compiled(runner) == can_compile
 
 
 def test_a_setting_leaves_all_of_it_to_python() -> None:

@@ -155,6 +155,20 @@ async def test_of_many_that_give_way_more_go_at_a_time(log: EventLog, session_id
     assert commits[-1] <= 4
 
 
+async def test_those_that_have_waited_long_go_more_at_a_time(
+    log: EventLog, session_id: UUID, commits: list[int], settings: Settings
+) -> None:
+    async with one_commit(log):
+        patient = [
+            asyncio.ensure_future(log.transaction(lambda inside: inside.append(session_id, entry()), gives_way=True))
+            for _ in range(160)
+        ]
+        await asyncio.sleep(0)  # all of them have asked
+        settings.EVENTS_STORAGE_TIMEOUT_SECONDS = 1000  # of which they have used up more than a quarter now
+    await asyncio.gather(*patient)
+    assert commits[:3] == [1, 20, 17]  # one in eight
+
+
 async def test_more_sessions_than_a_statement_takes(log: EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log_transaction, "_SESSIONS_PER_STATEMENT", 3)
     monkeypatch.setattr(log_transaction, "ROWS_PER_STATEMENT", 3)

@@ -595,6 +595,26 @@ async def test_behind_the_first_text_goes_its_work_once_and_not_if_the_turn_is_r
     assert late.works == []
 
 
+async def test_a_model_that_falls_silent_after_its_first_words_has_that_stored_soon(log: ScriptedLog) -> None:
+    stream = Stream(log)
+    await stream.write("a", 0.3)
+    assert stream.works == []
+    await asyncio.sleep(1.5)
+    assert (types(log), stream.works) == (["streaming", "text"], [stream.id])
+    await stream.write("b", 2)
+    assert (types(log), stream.works) == (["streaming", "text", "text"], [stream.id])
+
+
+async def test_it_waits_for_a_log_that_is_slow(log: ScriptedLog) -> None:
+    log.seconds = 4.0
+    stream = Stream(log)
+    await stream.write("ab", 0.3)
+    await asyncio.sleep(7)  # the second text has been on its way since the first one was stored
+    assert stream.works == []
+    await asyncio.sleep(3)
+    assert (log.text, stream.works) == ("ab", [stream.id])
+
+
 async def test_an_end_without_a_second_text_leaves_the_work_of_the_first_undone(log: ScriptedLog) -> None:
     stream = Stream(log)
     await stream.write("a", 0.1)
