@@ -605,6 +605,16 @@ async def test_a_model_that_falls_silent_after_its_first_words_has_that_stored_s
     assert (types(log), stream.works) == (["streaming", "text", "text"], [stream.id])
 
 
+async def test_a_text_that_comes_while_that_is_being_stored_follows_at_once(log: ScriptedLog) -> None:
+    log.seconds = 0.02
+    stream = Stream(log)
+    await stream.write("a", 1.0)
+    await stream.write("b", 0.01)
+    assert (log.text, log.in_flight) == ("a", 1)
+    await asyncio.sleep(0.04)
+    assert (log.text, stream.works) == ("ab", [stream.id])
+
+
 async def test_it_waits_for_a_log_that_is_slow(log: ScriptedLog) -> None:
     log.seconds = 4.0
     stream = Stream(log)

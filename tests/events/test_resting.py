@@ -164,7 +164,7 @@ async def test_in_a_loop_that_is_late_the_readers_of_several_moments_know_since_
         stream.publisher.rest.reads(lambda: ["next"])
         readers.append(asyncio.create_task(stream.publisher.rest.until_needed()))
     await asyncio.sleep(0)
-    moments = sorted(timers._due)
+    moments = sorted(moment for moment in timers._due if moment < 0.5)  # then what goes along with a second text
     assert len(moments) == 2
     with (
         patch.object(Rest, "learn", lambda _, batch: waited.append(batch.waited_seconds)),
@@ -213,7 +213,7 @@ async def test_no_rest_after_a_batch_of_one_token(log: ScriptedLog) -> None:
     stream = Stream(log)
     stream.publisher.rest.reads(list)
     stream.publisher.add("a")
-    await asyncio.sleep(1)
+    await asyncio.sleep(1.5)  # nothing of the first one is on its way any more
     stream.publisher.add("b")
     assert not stream.publisher.rest.allowed
 
