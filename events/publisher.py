@@ -37,10 +37,10 @@ _ALONG_SECONDS = 0.5  # or up to a second more: then what goes with a second tex
 class _Flight:
     """What has been handed to the log, and is not known to be stored."""
 
-    __slots__ = ("along", "batch", "is_first", "others", "told")
+    __slots__ = ("along", "batch", "others", "told")
 
-    def __init__(self, batch: Batch | None, others: int, told: bool, is_first: bool, along: Along | None) -> None:
-        self.batch, self.others, self.told, self.is_first, self.along = batch, others, told, is_first, along
+    def __init__(self, batch: Batch | None, others: int, told: bool, along: Along | None) -> None:
+        self.batch, self.others, self.told, self.along = batch, others, told, along
 
 
 class BatchingPublisher:
@@ -244,9 +244,8 @@ class BatchingPublisher:
         told = batch is not None and not self._last_line  # the last one has a line of its own
         if batch is not None and told:
             self._logger.debug("flush_start", size=batch.size_bytes)
-        is_first = batch is not None and bool(self._before_text)
         along = None if self._before_text else self._along
-        self._flight = _Flight(batch, len(others), told, is_first, along)
+        self._flight = _Flight(batch, len(others), told, along)
         try:
             entries = others if batch is None else [*self._text_entries(batch), *others]
             self._log.hand_in(Append(self._session_id, entries, self._turn), self._land, self._doubt, along)
@@ -274,7 +273,7 @@ class BatchingPublisher:
         if not stored:
             self._break(trouble)
         elif batch is not None:
-            if flight.is_first:
+            if self._before_text:  # this was the first
                 self._before_text = ()
                 self._timers.call_at(ceil(now + _ALONG_SECONDS), self._store_along)
             cause = metrics.BYTES if batch.size_bytes > self._batcher.flush_bytes else metrics.INTERVAL
