@@ -155,8 +155,8 @@ class Pace:
         if now - self._changed_at < _SETTLING_SECONDS:
             return
         self._late_windows = self._late_windows + 1 if late else 0
-        shorter = max([needed, *(ticks for ticks in self._stages if ticks * _LEAST_STEP <= self.ticks)])
-        if late or share * (1 + self.ticks / shorter) / 2 > _ROOM_SHARE:
+        shorter = self._shorter(needed)
+        if late or shorter == self.ticks or share * (1 + self.ticks / shorter) / 2 > _ROOM_SHARE:
             self._calm_since = now
         if self._late_windows >= _LATE_WINDOWS or (late and share > _FULL_SHARE):
             if self._in_step:
@@ -168,6 +168,11 @@ class Pace:
         elif self.ticks > shorter and now - self._calm_since >= _CALM_SECONDS:
             self.ticks = shorter
             self._changed(now)
+
+    def _shorter(self, needed: int) -> int:
+        """What it could go back to: the usual stage, or one that is far enough, if it is as long as `needed`."""
+        far_enough = self._stages[:1] + [ticks for ticks in self._stages if ticks * _LEAST_STEP <= self.ticks]
+        return max([ticks for ticks in far_enough if needed <= ticks < self.ticks], default=self.ticks)
 
     def _learn(self, spent_seconds: float, share: float) -> None:
         batches, self._batches_before = self.batches - self._batches_before, self.batches

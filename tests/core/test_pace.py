@@ -160,6 +160,20 @@ def test_many_that_begin_to_speak_are_known_to_be_too_many_at_once_even_after_a_
     assert loop.run(3, late_seconds=0.0, share=0.1)[-1] == USUAL_SECONDS  # they do not need so much
 
 
+def test_while_many_come_it_goes_back_by_no_small_step() -> None:
+    """From 200 to 150 ms is a third more of work, for which a nearly full loop has no room."""
+    loop = Loop()
+    loop.run(1, late_seconds=0.0, share=0.1)
+    for _ in range(2400):
+        loop.pace.join()
+    loop.pace.begun += 1
+    assert loop.run(0.2, late_seconds=0.0, share=0.7)[-1] == LONGEST_SECONDS
+    for _ in range(18):
+        loop.pace.begun += 1
+        loop.pace.batches += 1400  # 50 us each: 150 ms would do, if nothing else came
+        assert set(loop.run(0.1, late_seconds=0.0, share=0.7)) == {LONGEST_SECONDS}
+
+
 def test_few_that_begin_to_speak_change_nothing() -> None:
     loop = Loop()
     loop.pace.streams = 100
