@@ -96,6 +96,9 @@ class RunningStream:
 
     # --- told by the hub ---
 
+    def was_told(self) -> bool:
+        return True  # it does not follow the log
+
     def on_events(self, delivered: Sequence[Delivered]) -> None:
         for event, _ in delivered:
             if event.type in wire.TERMINAL:

@@ -3,7 +3,8 @@
 What happens in this process is handed to who listens here without the layer, which brings it to all the others.
 
 The layer may lose anything at any time. So the hub tells its listeners when it may have (`on_loss`), and every second
-compares their cursors with the heads of the log, in one query. It lives through the layer's absence: `membership.py`.
+compares the cursors of those that hear nothing with the heads of the log, in one query. It lives through the layer's
+absence: `membership.py`.
 """
 
 import asyncio
@@ -170,6 +171,7 @@ class Hub:
 
     async def _receive(self) -> None:
         while True:
+            messages: list[dict[str, Any]] | None = None
             try:
                 if not self.membership.channel:
                     await self.membership.open_channel()
@@ -178,6 +180,8 @@ class Hub:
                 self._look_for_overflows()
             except Exception as error:  # what is lost meanwhile the check finds
                 self.membership.failed(error)
+                messages = None
+            if messages is None:
                 await asyncio.sleep(random.uniform(0.2, 1.0))  # noqa: S311  (all processes met the same error)
                 continue
             self._hand_on([news for message in messages if (news := self._read(message))])
@@ -209,7 +213,9 @@ class Hub:
 
     async def _check_often(self) -> None:
         while True:
-            await asyncio.sleep(CHECK_SECONDS)
+            await asyncio.sleep(CHECK_SECONDS / 2)
+            self._quiet()  # only who is given something in the second half is left out
+            await asyncio.sleep(CHECK_SECONDS / 2)
             try:
                 await self._check()
             except StorageUnavailable as error:
@@ -219,10 +225,19 @@ class Hub:
             except Exception:  # without the check a lost message would be lost
                 logger.exception("check_failed")
 
+    def _quiet(self) -> list[UUID]:
+        """Sessions with a listener that has been given nothing since this was asked last: any other sees a gap with the
+        next event, or is in the next check.
+        """
+        return [session_id for session_id, listeners in self.listeners.items() if not _were_told(listeners)]
+
     async def _check(self) -> None:
         if not self.viewers:
             return
-        heads = await self._log.heads(list(self.listeners))
+        quiet = self._quiet()
+        if not quiet:
+            return
+        heads = await self._log.heads(quiet)
         self.heads.update((session_id, head) for session_id, head in heads.items() if session_id in self.listeners)
         behind = [
             (listener, listener.cursor_seq)
@@ -235,3 +250,9 @@ class Hub:
         for listener, seq in behind:
             if listener.cursor_seq == seq:
                 listener.on_loss()
+
+
+def _were_told(listeners: set[Listener]) -> bool:
+    """All of them; each is asked, as that begins its count anew."""
+    told = [listener.was_told() for listener in listeners]
+    return all(told)

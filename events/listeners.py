@@ -34,6 +34,10 @@ class Listener(Protocol):
         """The last seq it has been given; None: it does not follow the log."""
         ...
 
+    def was_told(self) -> bool:
+        """Whether it has been given events since it was last asked this; True too if it does not follow the log."""
+        ...
+
     def on_events(self, delivered: Sequence[Delivered]) -> None:
         """At least one; each follows the one before it."""
         ...

@@ -45,7 +45,7 @@ class Viewer:
         self._queued_bytes, self._max_queued_bytes = 0, conf.max_queued_bytes
         self._read_log = True
         self._missed = False  # the hub did not hand over all that it should have
-        self._woken = False
+        self._woken = self._told = False
         self._waiter: asyncio.Future[None] | None = None
 
     @property
@@ -100,7 +100,12 @@ class Viewer:
 
     # --- told by the hub ---
 
+    def was_told(self) -> bool:
+        told, self._told = self._told, False
+        return told
+
     def on_events(self, delivered: Sequence[Delivered]) -> None:
+        self._told = True
         is_next = self._is_idle and delivered[0].event.seq == self.cursor_seq + 1
         if is_next and self.sink is not None and self.sink(delivered):
             self._cursor.seq = delivered[-1].event.seq

@@ -46,6 +46,9 @@ class Ear:
         self.losses = 0
         self._news = asyncio.Event()
 
+    def was_told(self) -> bool:
+        return True
+
     def on_events(self, delivered: Sequence[Delivered]) -> None:
         self.heard += [event for event, _ in delivered]
         self._news.set()

@@ -99,6 +99,9 @@ class Listening:
         self.events: list[Event] = []
         self.signals: list[Signal] = []
 
+    def was_told(self) -> bool:
+        return True
+
     def on_events(self, delivered: Sequence[Delivered]) -> None:
         self.events += [event for event, _ in delivered]
 
@@ -262,6 +265,20 @@ async def test_a_lost_message_is_found_by_the_check_even_the_last_one(
             await elsewhere.log.append(session_id, [entry()])
             await reader.has(number)
         assert reader.seqs == [1, 2, 3]
+
+
+async def test_who_was_given_something_since_the_last_check_is_left_out_of_it(
+    no_checks: None, bus: EventBus, session_id: UUID
+) -> None:
+    quiet = uuid4()
+    async with Reader(bus.viewer(session_id, 0)) as reader, Reader(bus.viewer(quiet, 0)):
+        await bus.hub._check()
+        with patch.object(bus.log, "heads", wraps=bus.log.heads) as heads:
+            await bus.log.append(session_id, [entry()])
+            await reader.has(1)
+            await bus.hub._check()
+            await bus.hub._check()
+        assert [set(call.args[0]) for call in heads.call_args_list] == [{quiet}, {session_id, quiet}]
 
 
 async def test_what_is_on_its_way_is_not_read_from_the_log(

@@ -45,6 +45,9 @@ class Listening:
     def __init__(self) -> None:
         self.heard: list[object] = []
 
+    def was_told(self) -> bool:
+        return True
+
     def on_events(self, delivered: Sequence[Delivered]) -> None:
         self.heard.append(list(delivered))
 
