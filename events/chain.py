@@ -43,44 +43,41 @@ def advance(moves: Sequence[Move]) -> Iterable[tuple[str, Head]]:
 
     It is one transaction, and SQLite has one writer: nobody comes between what is read and what is written.
     """
-    marks, parameters = values(moves)
+    marks, parameters = values([(place, key, turn) for place, (key, turn, _) in enumerate(moves)])
     found = fetch(
-        f"WITH v (session_id, turn, n) AS (VALUES {marks})"  # noqa: S608
+        f"WITH v (place, session_id, turn) AS (VALUES {marks})"  # noqa: S608
         " SELECT json_array((SELECT COALESCE(MAX(id), 0) FROM events_event),"
-        " json_group_array(json_array(h.session_id, h.seq, h.last_row)))"
+        " json_group_array(json_array(v.place, h.rowid, h.seq, h.last_row)))"
         " FROM events_head AS h JOIN v ON h.session_id = v.session_id"
         " AND (v.turn IS NULL OR (h.open AND h.turn = v.turn))",
         parameters,
     )
     last_row, fitting = json.loads(found[0][0])
-    links = {key: (seq, before or 0) for key, seq, before in fitting}
-    heads: dict[str, Head] = {}
-    grown: list[tuple[Any, ...]] = []
-    begun: list[tuple[Any, ...]] = []
-    for key, _, count in moves:
-        if key not in links:
-            continue
-        seq, before = links[key]
-        heads[key] = Head(seq + count, last_row + 1, before)
+    heads: list[tuple[str, Head]] = []
+    grown: list[tuple[int, int, int]] = []
+    begun: list[tuple[int, int]] = []
+    for place, head, seq, before in fitting:
+        key, _, count = moves[place]
+        heads.append((key, Head(seq + count, last_row + 1, before or 0)))
         if count and not before:
-            begun.append((key, last_row + 1))
+            begun.append((head, last_row + 1))
         if count:
             last_row += count
-            grown.append((key, seq + count, last_row))
+            grown.append((head, seq + count, last_row))
     if grown:
         _set("seq, last_row", grown)
     if begun:
         _set("first_row", begun)
-    return heads.items()
+    return heads
 
 
-def _set(columns: str, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Of heads, by their keys. `first_row` is never set in passing: an index has the logs that have one."""
+def _set(columns: str, rows: Sequence[Sequence[int]]) -> None:
+    """Of heads, by their rows. `first_row` is never set in passing: an index has the logs that have one."""
     marks, parameters = values(rows)
     assignments = ", ".join(f"{column} = v.{column}" for column in columns.split(", "))
     run(
-        f"WITH v (session_id, {columns}) AS (VALUES {marks}) UPDATE events_head AS h SET {assignments}"  # noqa: S608
-        " FROM v WHERE h.session_id = v.session_id",
+        f"WITH v (head, {columns}) AS (VALUES {marks}) UPDATE events_head AS h SET {assignments}"  # noqa: S608
+        " FROM v WHERE h.rowid = v.head",
         parameters,
     )
 

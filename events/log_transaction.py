@@ -123,8 +123,12 @@ class LogTransaction:
         if self._postgresql:
             return self._advance_postgresql(moves, turnless)
         if turnless:
-            new, ids = values([(key, 0, 0, False) for key in turnless])
-            run(f"INSERT INTO events_head (session_id, seq, turn, open) VALUES {new} ON CONFLICT DO NOTHING", ids)  # noqa: S608
+            new, ids = values([(key,) for key in turnless])
+            run(
+                f"WITH new (id) AS (VALUES {new}) INSERT INTO events_head (session_id, seq, turn, open)"  # noqa: S608
+                " SELECT id, 0, 0, FALSE FROM new WHERE id IS NOT NULL ON CONFLICT DO NOTHING",
+                ids,
+            )
         return advance(moves)
 
     def _advance_postgresql(self, moves: Sequence[Move], turnless: Sequence[str]) -> Iterable[tuple[str, Head]]:
@@ -160,7 +164,7 @@ class LogTransaction:
                 run(f"{into} SELECT * FROM json_to_recordset(%s::json) AS v ({types})", [records(columns, part)])  # noqa: S608
             else:
                 marks, parameters = values(part)
-                run(f"{into} VALUES {marks}", parameters)
+                run(f"{into} SELECT * FROM (VALUES {marks}) WHERE column1 IS NOT NULL", parameters)  # noqa: S608
 
 
 class Along(NamedTuple):
