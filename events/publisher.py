@@ -8,6 +8,7 @@ tokens).
 
 import asyncio
 from collections.abc import Callable, Sequence
+from logging import DEBUG
 from math import ceil, inf
 from typing import TypeVar
 from uuid import UUID
@@ -90,6 +91,7 @@ class BatchingPublisher:
         self._landed_again: asyncio.Future[None] | None = None  # for who waits in `_until`
         self.rest = Rest(self._batcher, timers, self._add, self._look)  # for whoever adds
         self._logger = logger.bind(request_id=str(stream_id))
+        self._debugs: bool = self._logger.is_enabled_for(DEBUG)  # four lines a batch: not to say them takes 2 us
 
     @property
     def full(self) -> bool:
@@ -163,7 +165,7 @@ class BatchingPublisher:
         if not self._closing:
             self._closing = True
             self._logger.info("cleanup_flush_task")
-            if self._at < inf:
+            if self._at < inf and self._debugs:
                 self._logger.debug("flush_cancelled")
             self._at = inf
             self._pace.leave()
@@ -187,14 +189,15 @@ class BatchingPublisher:
                 return
             if deadline > now:
                 if deadline not in (self._at, self.rest.ends_at):
-                    self._logger.debug("flush_scheduled")
+                    if self._debugs:
+                        self._logger.debug("flush_scheduled")
                     self._at = deadline
                     self._timers.call_at(deadline, self._come)
                 return
         self._at = inf
         if self._last_line:
             self._tell_last()
-        elif self._batcher.immediate:
+        elif self._debugs and self._batcher.immediate:
             self._logger.debug("flush_immediate", size=self._batcher.pending_bytes)
         others, self._others = self._others, []
         if self._pace.changes != self._kept:
@@ -242,7 +245,7 @@ class BatchingPublisher:
 
     def _send(self, batch: Batch | None, others: Sequence[Entry]) -> None:
         told = batch is not None and not self._last_line  # the last one has a line of its own
-        if batch is not None and told:
+        if batch is not None and told and self._debugs:
             self._logger.debug("flush_start", size=batch.size_bytes)
         along = None if self._before_text else self._along
         self._flight = _Flight(batch, len(others), told, along)
@@ -278,7 +281,7 @@ class BatchingPublisher:
                 self._timers.call_at(ceil(now + _ALONG_SECONDS), self._store_along)
             cause = metrics.BYTES if batch.size_bytes > self._batcher.flush_bytes else metrics.INTERVAL
             metrics.flushed(batch, cause if flight.told else metrics.END)
-            if flight.told:
+            if flight.told and self._debugs:
                 self._logger.debug("flush_done", tokens_sent=batch.tokens)
         self._others_sent += flight.others
         if self._landed_again is not None and not self._landed_again.done():
