@@ -22,13 +22,15 @@ _THREADS = 4
 _database_threads = Threads(_THREADS, "chat-database")
 
 
-class _Searches(Threads):
+class _Searches:
     """One thread for what reads everything a caller has: those who log in, ask or follow do not wait behind it."""
 
-    unfinished = 0
+    def __init__(self) -> None:
+        self.threads = Threads(1, "chat-search")
+        self.unfinished = 0
 
 
-_searches = _Searches(1, "chat-search")
+_searches = _Searches()
 
 
 async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -47,7 +49,7 @@ async def in_search_thread(function: Callable[P, T], *args: P.args, **kwargs: P.
         raise Overloaded
     _searches.unfinished += 1
     try:
-        return await _run(_searches, function, *args, **kwargs)
+        return await _run(_searches.threads, function, *args, **kwargs)
     finally:
         _searches.unfinished -= 1
 

@@ -59,7 +59,7 @@ class LogWriter:
         self._apart_until = -inf
         self._changes = 0  # since the last checkpoint
         self._checkpointing: asyncio.Task[None] | None = None
-        self._thread = LogThreads(1, "event-log-writer")
+        self._writer = LogThreads(1, "event-log-writer")
         self._checkpointer = LogThreads(1, "event-log-checkpoint")
         self._task = self._loop.create_task(self._write())
         self._watch = self._loop.create_task(self._tell_the_late())
@@ -86,7 +86,7 @@ class LogWriter:
         self._watch.cancel()
         if self._checkpointing is not None:
             await asyncio.wait([self._checkpointing], timeout=CLOSE_SECONDS)
-        await asyncio.gather(self._thread.aclose(), self._checkpointer.aclose())
+        await asyncio.gather(self._writer.aclose(), self._checkpointer.aclose())
 
     async def _write(self) -> None:
         while not self._closed or self._waiting or self._giving_way:
@@ -164,17 +164,21 @@ class LogWriter:
 
     async def _attempt_in_flight(self, jobs: list[Job]) -> Exception | None:
         left = min(min(job.deadline for job in jobs), self._gives_up_at) - self._loop.time()
+        unknown: OutcomeUnknown | None = None
+        committed: Committed = []
         try:
             committed = await self._on_writer(left, _timed_commit, jobs, self._loop.time() < self._apart_until)
-        except OutcomeUnknown as unknown:
+        except OutcomeUnknown as error:
             metrics.commit_failures.add()
-            if not await self._has_committed(unknown.transaction_id):
-                return cast(Exception, unknown.__cause__)
-            committed = unknown.committed
+            unknown = error
         except Exception as error:
             metrics.commit_failures.add()
             logger.debug("commit_failed", err=repr(error))
             return error
+        if unknown is not None:
+            if not await self._has_committed(unknown.transaction_id):
+                return cast(Exception, unknown.__cause__)
+            committed = unknown.committed
         metrics.events.add(len(committed))
         if committed:
             self._announce(committed)
@@ -192,7 +196,7 @@ class LogWriter:
 
     async def _on_writer(self, seconds: float, function: Callable[..., T], *arguments: Any) -> T:
         self._deadline = Deadline(max(seconds, _LEAST_SECONDS))
-        return await self._thread.run(self._deadline, function, *arguments)
+        return await self._writer.run(self._deadline, function, *arguments)
 
     async def _has_committed(self, transaction_id: str) -> bool:
         """As long as that is not known nothing is written: who is told meanwhile that it is late might write it twice.
@@ -240,7 +244,7 @@ class LogWriter:
         """
         try:
             if await self._checkpointer.run(Deadline(inf), checkpoint) > _WAL_FRAMES:
-                await self._thread.run(Deadline(inf), checkpoint)
+                await self._writer.run(Deadline(inf), checkpoint)
         except Exception:
             logger.exception("checkpoint_failed")
         finally:

@@ -18,8 +18,11 @@ FOLDER = PROJECT / ".compiled"
 # Nothing here is replaced at run time or subclassed: machine code calls what it was compiled with.
 MODULES = (
     *("events/core/batching.py", "events/core/cursor.py", "events/core/event.py", "events/core/pace.py"),
-    *("events/core/sse.py", "events/listeners.py", "events/measuring.py", "events/metrics.py", "events/publisher.py"),
-    *("events/resting.py", "events/timers.py", "events/viewer.py"),
+    *("events/core/sse.py", "events/all_rows.py", "events/chain.py", "events/event_log.py", "events/groups.py"),
+    *("events/hub.py", "events/listeners.py", "events/log_threads.py", "events/log_transaction.py"),
+    *("events/log_writer.py", "events/log_writing.py", "events/measuring.py", "events/metrics.py"),
+    *("events/publisher.py", "events/resting.py", "events/statements.py", "events/threads.py", "events/timers.py"),
+    "events/viewer.py",
 )
 LIBRARY = "jarvis__mypyc"  # what all of them share
 _PACKAGES = ("events", "events.core")

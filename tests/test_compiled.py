@@ -1,5 +1,6 @@
 """What is compiled is run only as long as it is what the sources say; where it cannot be compiled, Python runs it."""
 
+import ast
 import os
 import shutil
 import subprocess
@@ -71,6 +72,20 @@ def test_what_was_compiled_for_another_machine_is_left_alone(project: Path) -> N
 
 def test_all_that_is_compiled_is_there(project: Path) -> None:
     assert [name for name in compiled.MODULES if not (project / name).is_file()] == []
+
+
+def test_nothing_compiled_waits_while_it_handles_an_exception() -> None:
+    """mypyc's coroutines would leave it to the whole loop: as the context of what others raise, perhaps for good."""
+    waiting = (ast.Await, ast.AsyncFor, ast.AsyncWith, ast.Yield, ast.YieldFrom)
+    found = [
+        f"{name}:{inside.lineno}"
+        for name in compiled.MODULES
+        for node in ast.walk(ast.parse((PROJECT_DIR / name).read_text()))
+        for handling in ([node] if isinstance(node, ast.ExceptHandler) else getattr(node, "finalbody", []))
+        for inside in ast.walk(handling)
+        if isinstance(inside, waiting)
+    ]
+    assert found == []
 
 
 def test_where_there_is_no_compiler_one_line_tells_how_to_get_it(project: Path) -> None:
