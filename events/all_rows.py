@@ -20,16 +20,13 @@ ROWS_PER_STATEMENT = 500
 def values(rows: Sequence[Sequence[Any]], row: str = "") -> tuple[str, list[Any]]:
     """`(%s, …), (%s, …), …` (SQLite: `?`) and its parameters: rows of one length, not none, of 32,766 values at most.
 
-    `row`: another than `(%s, …)`, with types say. On SQLite rows of nothing but NULL follow, so that few statements
-    differ: it knows those that it has had before, and to read one for 400 rows takes as long as to carry it out.
+    `row`: another than `(%s, …)`, with types say. On SQLite rows of nothing but NULL follow, which the statement must
+    leave alone, so that few statements differ: it knows those that it has had before, and to read one for 400 rows
+    takes as long as to carry it out.
     """
-    width = len(rows[0])
-    parameters = list(chain.from_iterable(rows))
-    if on_postgresql():
-        return _marks(len(rows), width, row), parameters
-    count = _rounded_up(len(rows))
-    parameters += [None] * (width * (count - len(rows)))
-    return _marks(count, width, row), parameters
+    width, count = len(rows[0]), len(rows) if on_postgresql() else _rounded_up(len(rows))
+    nothing = [None] * (width * (count - len(rows)))
+    return _marks(count, width, row), [*chain.from_iterable(rows), *nothing]
 
 
 def _rounded_up(count: int) -> int:

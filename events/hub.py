@@ -171,7 +171,7 @@ class Hub:
 
     async def _receive(self) -> None:
         while True:
-            messages: list[dict[str, Any]] | None = None
+            messages: list[dict[str, Any]] | None
             try:
                 if not self.membership.channel:
                     await self.membership.open_channel()
@@ -181,7 +181,7 @@ class Hub:
             except Exception as error:  # what is lost meanwhile the check finds
                 self.membership.failed(error)
                 messages = None
-            if messages is None:
+            if messages is None:  # not in the `except`: what is compiled must not wait there
                 await asyncio.sleep(random.uniform(0.2, 1.0))  # noqa: S311  (all processes met the same error)
                 continue
             self._hand_on([news for message in messages if (news := self._read(message))])

@@ -61,7 +61,7 @@ def _one_line(text: str) -> str:
         return text
     if not ("\x85" in text or "\u2028" in text or "\u2029" in text):
         try:
-            text.encode()  # with the three looks above a tenth of what the pattern takes
+            text.encode()  # with the three looks above half of what the pattern takes, or less
         except UnicodeEncodeError:
             pass
         else:
