@@ -167,10 +167,20 @@ def test_a_stream_comes_to_its_own_ticks_and_stays_there() -> None:
     for slot in range(6):
         waiting = Batcher(INTERVAL_SECONDS, FLUSH_BYTES, COMMON_TICK_SECONDS)
         waiting.keep(2 * INTERVAL_SECONDS, 6, slot)
-        done = run(waiting, [(0.01 + count / 50, "token") for count in range(100)])
-        ticks = [floor(flush.started / COMMON_TICK_SECONDS + 1e-6) for flush in done.flushes[8:-1]]
-        assert {tick % 6 for tick in ticks} == {slot}
+        done = run(waiting, [(0.01 + count / 50, "token") for count in range(300)])
+        ticks = [floor(flush.started / COMMON_TICK_SECONDS + 1e-6) for flush in done.flushes[1:-1]]
+        assert {tick % 6 for tick in ticks[21:]} == {slot}
         assert max(done.delays) <= 2 * INTERVAL_SECONDS
+        early = sum(later - tick < 6 for tick, later in pairwise(ticks))
+        assert early <= len(ticks) / 4
+
+
+@pytest.mark.parametrize("slot", range(6))
+def test_where_batches_are_late_none_leaves_a_tick_early_for_its_own_ticks(slot: int) -> None:
+    waiting = Batcher(INTERVAL_SECONDS, FLUSH_BYTES, COMMON_TICK_SECONDS)
+    waiting.keep(2 * INTERVAL_SECONDS, 6, slot)
+    starts = started(waiting, 20, lambda: 0.6 * COMMON_TICK_SECONDS)
+    assert {round((later - start) / COMMON_TICK_SECONDS, 3) for start, later in pairwise(starts[1:])} == {6.0}
 
 
 @pytest.mark.parametrize("late_seconds", [0.0, 0.002, 0.004])
