@@ -38,6 +38,8 @@ class Load:
     first_p50_ms: float
     first_p99_ms: float
     first_max_ms: float
+    first_at: float  # when the first token was due, and when the last one was; seconds of CLOCK_MONOTONIC
+    ends_at: float
     bytes_per_token: float
     reads_per_token: float
     error: str
@@ -130,6 +132,8 @@ def _result(server: Server, readers: Sequence[TokenStream], whole_seconds: float
         first_p50_ms=percentile_ms(firsts, 0.5),
         first_p99_ms=percentile_ms(firsts, 0.99),
         first_max_ms=percentile_ms(firsts, 1.0),
+        first_at=min(reader.schedule.at for reader in readers),
+        ends_at=max(reader.schedule.ends_at for reader in readers),
         bytes_per_token=_per(sum(reader.received_bytes for reader in readers), tokens),
         reads_per_token=round(sum(len(reader.times) for reader in readers) / max(1, tokens), 3),
         error=next((reader.trouble for reader in readers if reader.trouble), ""),
