@@ -64,6 +64,8 @@ def refuses_connections(port: int) -> bool:
         socket.create_connection(("127.0.0.1", port)).close()
     except ConnectionRefusedError:
         return True
+    except ConnectionResetError:  # it waited to be accepted when the port was closed
+        pass
     return False
 
 
