@@ -8,16 +8,18 @@ import os
 import subprocess
 import sys
 import time
+from math import inf
 from pathlib import Path
 from typing import Self
 
 PAUSE_SECONDS = 0.05
 _ROUNDS = 20_000  # a quarter of a millisecond: half a percent of the core
-_least: list[float] = []  # the least that it has ever taken here
 
 
 class CoreSpeed:
     """A process on that core, while it is entered, that times the CPU of the same small loop again and again."""
+
+    _least = inf  # that it has ever taken here
 
     def __init__(self, core: int) -> None:
         self._core = core
@@ -33,7 +35,7 @@ class CoreSpeed:
         output, _ = self._process.communicate()
         lines = [line.split() for line in output.splitlines()]
         self._took = [(float(line[0]), float(line[1])) for line in lines[:-1] if len(line) == 2]
-        _least[:] = [min([*_least, *(took for _, took in self._took)], default=0.0)]
+        CoreSpeed._least = min([CoreSpeed._least, *(took for _, took in self._took)])
 
     def slowness(self, start: float, end: float) -> float:
         """How much longer the loop took between two moments (`time.monotonic`) than ever: 1 if nobody else was there.
@@ -43,7 +45,7 @@ class CoreSpeed:
         took = [took for at, took in self._took if start <= at < end]
         if not took:
             raise ValueError("The core was not looked at in that time.")
-        return round(sum(took) / len(took) / _least[0], 2)
+        return round(sum(took) / len(took) / CoreSpeed._least, 2)
 
 
 def _look(core: int) -> None:
